@@ -1,0 +1,436 @@
+"""Client: one utterance, one POST, one sample. Keep-alive HTTP/1.1 without a greenlet or a retry.
+
+Connections are driven by callbacks of gevent's event loop: a greenlet switch a request would cost more than the request.
+A connection carries one request at a time (TorchServe has one slot a connection: no pipelining); the one used last is
+used next, so that the pool is as small as the load allows. Nothing here ever blocks or waits for another request.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+import msgspec
+from gevent import monkey
+
+from chatload import samples
+
+_READ, _WRITE = 1, 2
+_RECEIVE_BYTES = 16_384
+# The real socket: gevent's cooperative one would switch greenlets where a callback must not.
+_Socket: type[socket.socket] = monkey.get_original("socket", "socket")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go: a resolved address, and TLS settings for https (None: http)."""
+
+    family: int
+    address: tuple
+    host: str
+    tls: ssl.SSLContext | None
+
+
+class _Answer(msgspec.Struct):
+    """What the client reads of the contract's answer; the rest of the body is not decoded."""
+
+    intent: str
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+
+_CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
+
+
+class Client:
+    """Sends requests and writes a sample for each, whatever becomes of it.
+
+    ``request`` gives the bytes of the whole request for an utterance's index, ``judge`` takes an utterance's index and
+    the predicted intent (None: the answer had none) and returns (outcome code, code of the intent).
+    """
+
+    def __init__(
+        self,
+        loop: Any,
+        target: Target,
+        request: Callable[[int], bytes],
+        judge: Callable[[int, str | None], tuple[int, int]],
+        record: Callable[..., None],
+        clock: Callable[[], float],
+        epoch_s: float,
+        timeout_s: float,
+        max_in_flight: int,
+    ) -> None:
+        self.loop = loop
+        self.target = target
+        self.request = request
+        self.judge = judge
+        self.record = record
+        self.clock = clock
+        self.epoch_s = epoch_s
+        self.timeout_s = timeout_s
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0
+        self.idle: list[_Connection] = []
+        self._pending: deque[tuple[float, _Connection, int]] = deque()
+
+    def send(self, intended_s: float, utterance: int) -> None:
+        """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
+        now = self.clock() - self.epoch_s
+        if self.in_flight >= self.max_in_flight:
+            self._record_unsent(intended_s, utterance, samples.DROPPED)
+            return
+        self.in_flight += 1
+        connection = self.idle.pop() if self.idle else _Connection(self)
+        connection.serial += 1
+        self._pending.append((now + self.timeout_s, connection, connection.serial))
+        connection.start(intended_s, now, utterance)
+
+    def expire(self) -> None:
+        """Ends the requests that have waited longer than the timeout. To be called every now and then."""
+        now = self.clock() - self.epoch_s
+        while self._pending and self._pending[0][0] <= now:
+            _, connection, serial = self._pending.popleft()
+            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+                connection.fail(samples.TIMEOUT)
+
+    def abandon(self) -> None:
+        """Ends all requests still in flight as unfinished, and closes every connection."""
+        for _, connection, serial in list(self._pending):
+            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+                connection.fail(samples.UNFINISHED)
+        self._pending.clear()
+        for connection in self.idle:
+            connection.close()
+        self.idle.clear()
+
+    def trim(self) -> None:
+        """Forgets requests already answered, so that the list of deadlines does not outgrow the requests in flight."""
+        pending = self._pending
+        while pending and (pending[0][1].serial != pending[0][2] or pending[0][1].state in (_IDLE, _CLOSED)):
+            pending.popleft()
+
+    def _record_unsent(self, intended_s: float, utterance: int, outcome: int) -> None:
+        never = samples.NEVER
+        self.record(intended_s, never, never, utterance, samples.NOT_PREDICTED, outcome, never, never, 0)
+
+
+class _Connection:
+    """One connection to the target; at most one request in flight on it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.state = _CLOSED
+        self.serial = 0
+        self._parser: Any = None
+        self._tls: _Tls | None = None
+        self._unsent: bytes | memoryview = b""
+        self._socket: Any = None
+
+    # --- a request ---------------------------------------------------------------------------------------------
+
+    def start(self, intended_s: float, sent_s: float, utterance: int) -> None:
+        self.intended_s = intended_s
+        self.sent_s = sent_s
+        self.utterance = utterance
+        self._timing = b""
+        self._body = b""
+        if self.state == _IDLE:
+            self.state = _BUSY
+            self._write(self.client.request(utterance))
+        else:
+            self._connect()
+
+    def _finish(self) -> None:
+        """The answer is complete."""
+        client = self.client
+        done_s = client.clock() - client.epoch_s
+        status = self._parser.get_status_code()
+        tokenize_ms, infer_ms = _server_timing(self._timing)
+        outcome, predicted = status, samples.NOT_PREDICTED
+        if status == 200:
+            outcome, predicted = client.judge(self.utterance, _intent(self._body))
+        client.record(
+            self.intended_s,
+            self.sent_s,
+            done_s,
+            self.utterance,
+            predicted,
+            outcome,
+            tokenize_ms,
+            infer_ms,
+            len(self._body),
+        )
+        client.in_flight -= 1
+        if self._parser.should_keep_alive():
+            self.state = _IDLE
+            client.idle.append(self)
+        else:
+            self.close()
+
+    def fail(self, outcome: int) -> None:
+        """The request ends without an answer, and the connection with it."""
+        client = self.client
+        done_s = client.clock() - client.epoch_s if outcome != samples.UNFINISHED else samples.NEVER
+        never = samples.NEVER
+        self.close()
+        client.in_flight -= 1
+        client.record(
+            self.intended_s,
+            self.sent_s,
+            done_s,
+            self.utterance,
+            samples.NOT_PREDICTED,
+            outcome,
+            never,
+            never,
+            0,
+        )
+
+    # --- the socket --------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        target = self.client.target
+        self.state = _CONNECTING
+        try:
+            self._socket = _Socket(target.family, socket.SOCK_STREAM)
+        except OSError:  # out of file descriptors
+            self._socket = None
+            self.fail(samples.CONNECT)
+            return
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._receive = self._socket.recv
+        self._parser = httptools.HttpResponseParser(self)
+        fd = self._socket.fileno()
+        self._reads = self.client.loop.io(fd, _READ)
+        self._writes = self.client.loop.io(fd, _WRITE)
+        code = self._socket.connect_ex(target.address)
+        if code in (0, errno.EINPROGRESS):
+            self._writes.start(self._connected)
+        else:
+            self.fail(samples.CONNECT)
+
+    def _connected(self) -> None:
+        self._writes.stop()
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.fail(samples.CONNECT)
+            return
+        tls = self.client.target.tls
+        if tls is None:
+            self._reads.start(self._readable)
+            self.state = _BUSY
+            self._write(self.client.request(self.utterance))
+        else:
+            self._tls = _Tls(tls, self.client.target.host)
+            self.state = _HANDSHAKE
+            self._reads.start(self._readable_tls)
+            self._shake_hands()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        """Hands ``data`` to the kernel; what it does not take now goes out when the socket is writable."""
+        if self._tls is not None and self.state == _BUSY and data:
+            data = self._tls.encrypt(data)
+        if self._unsent:
+            self._unsent = bytes(self._unsent) + bytes(data)
+            return
+        try:
+            taken = self._socket.send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self.fail(samples.RESET)
+            return
+        if taken < len(data):
+            self._unsent = memoryview(data)[taken:]
+            self._writes.start(self._writable)
+
+    def _writable(self) -> None:
+        self._writes.stop()
+        data, self._unsent = self._unsent, b""
+        try:
+            taken = self._socket.send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self.fail(samples.RESET)
+            return
+        if taken < len(data):
+            self._unsent = memoryview(data)[taken:]
+            self._writes.start(self._writable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._receive(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._feed(data)
+        else:
+            self._ended()
+
+    def _feed(self, data: bytes) -> None:
+        if self.state != _BUSY:  # nobody asked: the server talks out of turn
+            self._ended()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._ended()
+
+    def _ended(self) -> None:
+        """The connection is gone: with a request in flight that is a failure, without one it is nobody's loss."""
+        if self.state == _IDLE:
+            self.client.idle.remove(self)
+            self.close()
+        elif self.state == _HANDSHAKE:
+            self.fail(samples.CONNECT)
+        elif self.state == _BUSY:
+            self.fail(samples.RESET)
+
+    def close(self) -> None:
+        self.state = _CLOSED
+        if self._socket is None:
+            return
+        for watcher in (self._reads, self._writes):
+            watcher.stop()
+            watcher.close()
+        self._socket.close()
+        self._socket = None
+        self._tls = None
+        self._unsent = b""
+
+    # --- TLS ---------------------------------------------------------------------------------------------------
+
+    def _shake_hands(self) -> None:
+        assert self._tls is not None
+        try:
+            done = self._tls.handshake()
+        except ssl.SSLError:
+            self.fail(samples.CONNECT)
+            return
+        outgoing = self._tls.outgoing()
+        if outgoing:
+            self._write(outgoing)
+        if done and self.state == _HANDSHAKE:
+            self.state = _BUSY
+            self._write(self.client.request(self.utterance))
+
+    def _readable_tls(self) -> None:
+        assert self._tls is not None
+        try:
+            data = self._receive(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._ended()
+        elif self.state == _HANDSHAKE:
+            self._tls.incoming(data)
+            self._shake_hands()
+        else:
+            self._feed_tls(data)
+
+    def _feed_tls(self, data: bytes) -> None:
+        assert self._tls is not None
+        self._tls.incoming(data)
+        try:
+            plain = self._tls.decrypt()
+        except ssl.SSLError:
+            self._ended()
+            return
+        if plain:
+            self._feed(plain)
+
+    # --- what the parser says ----------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 13 and name.lower() == b"server-timing":
+            self._timing = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() >= 200 and self.state == _BUSY:
+            self._finish()
+
+
+class _Tls:
+    """TLS over memory buffers, so that it never blocks (docs.python.org/3/library/ssl.html#memory-bio-support)."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._in, self._out, server_hostname=host)
+
+    def handshake(self) -> bool:
+        """One step of the handshake; True when it is done. Raises ssl.SSLError when it fails."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def incoming(self, data: bytes) -> None:
+        self._in.write(data)
+
+    def outgoing(self) -> bytes:
+        return self._out.read()
+
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        self._object.write(data)
+        return self._out.read()
+
+    def decrypt(self) -> bytes:
+        """All plain bytes at hand; empty when a record is not complete yet."""
+        plain = []
+        while True:
+            try:
+                piece = self._object.read(_RECEIVE_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            if not piece:
+                break
+            plain.append(piece)
+        return b"".join(plain)
+
+
+def _intent(body: bytes) -> str | None:
+    try:
+        return _decode_answer(body).intent
+    except msgspec.DecodeError:
+        return None
+
+
+def _server_timing(header: bytes) -> tuple[float, float]:
+    """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for a missing one."""
+    found = {b"tokenize": samples.NEVER, b"infer": samples.NEVER}
+    for entry in header.split(b","):
+        name, _, parameters = entry.strip().partition(b";")
+        duration = parameters.partition(b"dur=")[2].partition(b";")[0]
+        if name in found and duration:
+            try:
+                found[name] = float(duration)
+            except ValueError:
+                continue
+    return found[b"tokenize"], found[b"infer"]
+
+
+def file_descriptor_limit() -> int:
+    """How many connections this process may hold, after raising its soft limit to the hard one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard > 0 else os.sysconf("SC_OPEN_MAX")

@@ -1,0 +1,94 @@
+"""Dispatcher: the one place where time passes. It waits for each arrival's intended time and sends it.
+
+It never waits for an answer, and it never sends early. Nothing is skipped when it is late: an overdue arrival is sent at
+once, and its lag is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from chatload.arrivals import Schedule
+
+
+class Alarm(Protocol):
+    """What the dispatcher needs of a timer: see timer.Timer. Moments are those of its clock."""
+
+    def arm(self, at_s: float) -> None: ...
+
+    def disarm(self) -> None: ...
+
+
+class Dispatcher:
+    """Sends the arrivals of a schedule, each with the next utterance, at their intended times.
+
+    ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send`` takes the intended time in
+    seconds since the epoch and the index of an utterance.
+    """
+
+    # Sends in a row before the event loop gets to read answers; more would starve the answers of an overloaded generator.
+    _BURST = 32
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        utterances: Iterator[int],
+        send: Callable[[float, int], None],
+        clock: Callable[[], float],
+        epoch_s: float,
+    ) -> None:
+        self._schedule = schedule
+        self._utterances = utterances
+        self._send = send
+        self._clock = clock
+        self._epoch_s = epoch_s
+        self._alarm: Alarm | None = None
+        self.stopped_s: float | None = None
+
+    def start(self, alarm: Alarm) -> None:
+        """From now on ``alarm`` must call ``wake`` at the moments it is armed for."""
+        self._alarm = alarm
+        self._arm()
+
+    def set_rate(self, rate: float) -> None:
+        """From now on, offer ``rate`` arrivals per second."""
+        if self.stopped_s is None:
+            self._schedule.set_rate(rate, self._clock() - self._epoch_s)
+            self._arm()
+
+    def stop(self) -> float:
+        """Ends the plan now; arrivals already due are still sent. Returns the end in seconds since the epoch."""
+        if self.stopped_s is None:
+            self.stopped_s = self._clock() - self._epoch_s
+            while self._schedule.due_s < self.stopped_s:
+                self._send(self._schedule.advance(), next(self._utterances))
+            if self._alarm is not None:
+                self._alarm.disarm()
+        return self.stopped_s
+
+    def wake(self) -> None:
+        """Sends what is due, at most a burst of it, and sets the alarm for the next arrival."""
+        if self.stopped_s is not None:
+            return
+        schedule, utterances, send, clock, epoch_s = (
+            self._schedule,
+            self._utterances,
+            self._send,
+            self._clock,
+            self._epoch_s,
+        )
+        for _ in range(self._BURST):
+            if schedule.due_s > clock() - epoch_s:
+                break
+            send(schedule.advance(), next(utterances))
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._alarm is None:
+            return
+        due_s = self._schedule.due_s
+        if due_s == float("inf"):
+            self._alarm.disarm()
+        else:
+            self._alarm.arm(self._epoch_s + due_s)

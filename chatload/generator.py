@@ -1,0 +1,217 @@
+"""Generator: one process's part of a run: its streams' arrivals, sent and recorded.
+
+Wires schedule, utterances, dispatcher, client and record to gevent's event loop. It knows nothing of Locust.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from chatload import arrivals, contract, corpus, samples, timer
+from chatload.client import Client, Target, file_descriptor_limit
+from chatload.dispatcher import Dispatcher
+from chatload.record import Record
+
+_TICK_S = 0.05
+_REPORT_S = 0.25
+_SPARE_DESCRIPTORS = 64  # for everything that is not a connection to the target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a generator process is to do; the same for all processes of a run but for ``worker``."""
+
+    url: str
+    token_file: str
+    arrivals: str
+    seed: int
+    worker: int
+    timeout_s: float
+    max_in_flight: int
+    utterances: list[corpus.Utterance]
+
+
+@dataclass
+class Facts:
+    """How a generator process fared, beside its samples. Times are seconds since its epoch."""
+
+    worker: int
+    timer: str
+    max_in_flight: int
+    rates: list[tuple[float, float]] = field(default_factory=list)
+    ended_s: float = 0.0
+    cpu_s: float = 0.0
+    max_rss_mib: float = 0.0
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+class Labels:
+    """Codes of predicted intents: the corpus' intents first, then others in the order in which answers bring them."""
+
+    def __init__(self, utterances: list[corpus.Utterance]) -> None:
+        self.names = sorted({utterance.intent for utterance in utterances if utterance.intent})
+        self._codes = {name: code for code, name in enumerate(self.names)}
+        self._expected = [utterance.intent for utterance in utterances]
+
+    def judge(self, utterance: int, predicted: str | None) -> tuple[int, int]:
+        """(outcome, code of the predicted intent) of an answer to an utterance.
+
+        An answer without an intent is wrong; one to an utterance whose intent is not known is ok.
+        """
+        if predicted is None:
+            return samples.WRONG, samples.NOT_PREDICTED
+        code = self._codes.get(predicted)
+        if code is None:
+            code = self._codes[predicted] = len(self.names)
+            self.names.append(predicted)
+        expected = self._expected[utterance]
+        return (samples.OK if not expected or predicted == expected else samples.WRONG), code
+
+
+class Generator:
+    """Plays ``plan``; hands rows of samples to ``report`` a few times a second, the labels of their codes with them.
+
+    Its epoch is the moment of ``start``.
+    """
+
+    def __init__(self, plan: Plan, report: Callable[[bytes, list[str]], None]) -> None:
+        self._plan = plan
+        self._report = report
+        self._labels = Labels(plan.utterances)
+        self._record = Record()
+        self._streams = 0
+        self._stream_rate = 0.0
+        self._requests = contract.Requests([u.text for u in plan.utterances], plan.url, read_token(plan.token_file))
+        self._token_read = _modified(plan.token_file)
+        target = resolve(plan.url)
+        in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
+        seeds = arrivals.seeds(plan.seed, plan.worker)
+        loop = gevent.get_hub().loop
+        self._epoch_s = time.perf_counter()
+        self._client = Client(
+            loop,
+            target,
+            self._requests,
+            self._labels.judge,
+            self._record.append,
+            time.perf_counter,
+            self._epoch_s,
+            plan.timeout_s,
+            in_flight,
+        )
+        self._schedule = arrivals.Schedule(arrivals.process(plan.arrivals, seeds.arrivals))
+        self._dispatcher = Dispatcher(
+            self._schedule,
+            corpus.draw(len(plan.utterances), seeds.utterances),
+            self._client.send,
+            time.perf_counter,
+            self._epoch_s,
+        )
+        self._timer = timer.make(loop, self._dispatcher.wake)
+        self.facts = Facts(plan.worker, self._timer.name, in_flight)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+        return time.perf_counter() - self._epoch_s
+
+    def start(self) -> None:
+        """Starts the clock; arrivals come once there are streams."""
+        self._cpu_started_s = time.process_time()
+        # A full collection stops everything for tens of milliseconds; what exists now lives as long as the run anyway.
+        gc.collect()
+        gc.freeze()
+        self._dispatcher.start(self._timer)
+        self._ticking = gevent.spawn(self._tick)
+
+    def set_streams(self, streams: int, stream_rate: float) -> None:
+        """From now on, offer ``streams`` times ``stream_rate`` arrivals per second."""
+        if (streams, stream_rate) == (self._streams, self._stream_rate):
+            return
+        self._streams, self._stream_rate = streams, stream_rate
+        self._dispatcher.set_rate(streams * stream_rate)
+        self.facts.rates.append((self.now_s, streams * stream_rate))
+
+    def stop(self) -> None:
+        """Ends the arrivals, waits for the answers still out (at most the timeout), reports, and lets go of everything.
+
+        Safe to call twice.
+        """
+        if self._dispatcher.stopped_s is not None:
+            return
+        self.facts.ended_s = self._dispatcher.stop()
+        deadline_s = self.now_s + self._plan.timeout_s + 2 * _TICK_S
+        while self._client.in_flight and self.now_s < deadline_s:
+            gevent.sleep(_TICK_S / 5)
+        self._client.abandon()
+        self._ticking.kill()
+        self._timer.close()
+        gc.unfreeze()
+        self.facts.cpu_s = time.process_time() - self._cpu_started_s
+        self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self._hand_over()
+
+    def _tick(self) -> None:
+        reported_s = self.now_s
+        while True:
+            gevent.sleep(_TICK_S)
+            self._client.expire()
+            self._client.trim()
+            if self.now_s - reported_s >= _REPORT_S:
+                reported_s = self.now_s
+                self._renew_token()
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._report(self._record.take(), self._labels.names)
+
+    def _renew_token(self) -> None:
+        """Takes up a token that the server has rotated in its key file."""
+        modified = _modified(self._plan.token_file)
+        if modified != self._token_read:
+            self._token_read = modified
+            self._requests.set_token(read_token(self._plan.token_file))
+
+
+def resolve(url: str) -> Target:
+    """The target behind a URL. Raises contract.HostError when its name does not resolve."""
+    https, host, port, _ = contract.split_host(url)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise contract.HostError(f"host {url!r}: the name {host!r} does not resolve ({error})") from error
+    return Target(family, address, host, _tls_context() if https else None)
+
+
+def _tls_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def read_token(path: str) -> str:
+    """The token in a token file; empty when no file is named. Raises contract.TokenError."""
+    if not path:
+        return ""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise contract.TokenError(f"token file {path}: cannot be read ({error})") from error
+    return contract.parse_token(text, path)
+
+
+def _modified(path: str) -> Any:
+    try:
+        return Path(path).stat().st_mtime_ns if path else None
+    except OSError:
+        return None

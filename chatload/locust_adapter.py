@@ -1,0 +1,435 @@
+"""Locust adapter: chatload's runs inside Locust. The only module that imports locust.
+
+A Locust user is a stream of arrivals, so everything that steers users (the web UI, --users, shapes, workers, rebalancing)
+steers the offered rate. Users do nothing themselves: they are counted, and the process's one generator sends for all.
+
+Locust's traps that shape this file: it swallows exceptions in event listeners; a master fires test_stop before its
+workers have stopped and waits 0.5 s for their last reports; on SIGTERM and Ctrl-C ``quitting`` comes before
+``test_stop``. So every process ends its run in ``test_stopping`` (which comes first, always, and may block), a master
+waits there until each worker has said that it reported everything, and no result is written by a swallowed listener
+without leaving a run that says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import gevent
+from locust import User, events
+from locust.env import Environment
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+
+from chatload import (
+    arrivals,
+    contract,
+    corpus,
+    fold,
+    generator,
+    locust_table,
+    machine,
+    preflight,
+    runfolder,
+    samples,
+    settings,
+    verdict,
+)
+
+logger = logging.getLogger("chatload")
+
+_ROWS, _END, _STOP = "chatload_rows", "chatload_end", "chatload_stop"
+_DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
+_PLANNED_END_S = 0.5  # a stop this close before the planned end is the planned end: Locust's timer starts a little earlier
+# Everything that a user's mistake can raise; each message is one line for that user.
+_MISTAKES = (
+    arrivals.ArrivalsError,
+    contract.HostError,
+    contract.TokenError,
+    corpus.CorpusError,
+    preflight.PreflightError,
+    runfolder.RunFolderError,
+    settings.SettingsError,
+)
+
+
+class Stream(User):
+    """One stream of arrivals. A scenario subclasses it; class attributes named like options set their defaults."""
+
+    abstract = True
+    tasks = [lambda _: None]  # Locust warns of a user without tasks; this one is never run
+    _scenario: type[Stream] | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        Stream._scenario = cls
+
+    def start(self, group: Any) -> Any:
+        """Counts the stream in, until Locust kills its greenlet. It never waits for an answer."""
+        self._group = group
+        self._greenlet = group.spawn(_live, self)
+        return self._greenlet
+
+
+def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
+    session = _session(stream.environment)
+    session.add_streams(1)
+    try:
+        gevent.get_hub().switch()  # sleeps until killed, without a timer
+    finally:
+        session.add_streams(-1)
+
+
+def _session(environment: Environment) -> _Session:
+    return environment.chatload_session  # type: ignore[attr-defined]
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: Any) -> None:
+    group = parser.add_argument_group("chatload")
+    for option in settings.OPTIONS:
+        default = getattr(Stream._scenario, option.name, option.default)
+        group.add_argument(option.flag, type=type(option.default), default=default, help=f"{option.help} [{default}]")
+
+
+@events.init.add_listener
+def _open_session(environment: Environment, **_: Any) -> None:
+    session = _Session(environment)
+    environment.chatload_session = session  # type: ignore[attr-defined]
+    if not isinstance(environment.runner, WorkerRunner):
+        session.plan_users()
+        if environment.parsed_options is not None and environment.parsed_options.headless:
+            session.refuse_mistakes()
+    session.listen()
+
+
+class _Session:
+    """This process's part in the runs of a Locust environment, whatever its role: local, master or worker."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._generator: generator.Generator | None = None
+        self._run: _Run | None = None
+        self._streams = 0
+        self._stream_rate = 1.0
+        self._planned_rate: float | None = None
+        self._end_reported = gevent.event.Event()
+        self._report = ""
+        self._outcome: str | None = None
+
+    @property
+    def is_worker(self) -> bool:
+        return isinstance(self.environment.runner, WorkerRunner)
+
+    @property
+    def is_master(self) -> bool:
+        return isinstance(self.environment.runner, MasterRunner)
+
+    def listen(self) -> None:
+        happened, runner = self.environment.events, self.environment.runner
+        happened.test_start.add_listener(self._guard(self._on_test_start))
+        happened.test_stopping.add_listener(self._guard(self._on_test_stopping))
+        happened.test_stop.add_listener(self._guard(self._on_test_stop))
+        happened.spawning_complete.add_listener(self._guard(self._on_spawning_complete))
+        happened.quitting.add_listener(self._guard(self._on_quitting))
+        happened.quit.add_listener(self._guard(self._on_quit))
+        assert runner is not None
+        if self.is_master:
+            runner.register_message(_ROWS, self._on_rows)
+            runner.register_message(_END, self._on_end)
+        if self.is_worker:
+            runner.register_message(_STOP, self._on_stop, concurrent=True)  # it drains, which takes a while
+
+    def _guard(self, listener: Callable[..., None]) -> Callable[..., None]:
+        """Locust logs what a listener raises and goes on; a run whose engine broke must not look like a good one."""
+
+        def guarded(**keywords: Any) -> None:
+            try:
+                listener(**keywords)
+            except _MISTAKES as error:
+                logger.error(str(error))
+                self._abort()
+            except Exception:
+                logger.exception("chatload failed; the run is invalid")
+                self._abort()
+
+        return guarded
+
+    def _abort(self) -> None:
+        self._outcome = verdict.INVALID
+        if self.environment.runner is not None and not self.is_worker:
+            gevent.spawn(self.environment.runner.quit if self._headless else self.environment.runner.stop)
+
+    @property
+    def _headless(self) -> bool:
+        return bool(self.environment.parsed_options and self.environment.parsed_options.headless)
+
+    # --- before a run ------------------------------------------------------------------------------------------
+
+    def plan_users(self) -> None:
+        """Sets Locust's number of users from --rate; they start at once, since a stream costs next to nothing."""
+        options = self.environment.parsed_options
+        logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
+        if options is None or not options.rate or options.rate < 0 or options.stream_rate <= 0:
+            return
+        options.num_users = max(round(options.rate / options.stream_rate), 1)
+        options.spawn_rate = options.spawn_rate or options.num_users
+        self._planned_rate = options.rate
+
+    def refuse_mistakes(self) -> None:
+        """Headless: ends the process with one line and exit code 2 when the run could not work."""
+        try:
+            wanted = self._read_settings()
+            self._check(wanted)
+            _check_results(Path(wanted.results))
+        except _MISTAKES as error:
+            print(f"chatload: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    def _read_settings(self) -> settings.Settings:
+        options = vars(self.environment.parsed_options)
+        return settings.read(options, self.environment.host, options.get("run_time"))
+
+    def _check(self, wanted: settings.Settings) -> tuple[dict, str, list[corpus.Utterance]]:
+        """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
+        generator.resolve(wanted.host)
+        split, utterances = corpus.choose_split(read_corpus(wanted.corpus))
+        token = generator.read_token(wanted.token_file)
+        return preflight.check(wanted.host, token, utterances[0].text, wanted.timeout_s), split, utterances
+
+    def _on_test_start(self, **_: Any) -> None:
+        wanted = self._read_settings()
+        self._report, self._outcome = "", None
+        self._end_reported.clear()
+        if not self.is_worker:
+            self._start_run(wanted)
+        if not self.is_master:
+            self._start_generator(wanted)
+
+    def _start_run(self, wanted: settings.Settings) -> None:
+        model, split, utterances = self._check(wanted)
+        runner = self.environment.runner
+        assert runner is not None
+        users, stream_rate = self._users_and_stream_rate(wanted)
+        workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
+        started = datetime.now().astimezone()
+        scenario = (Stream._scenario or Stream).__name__.lower()
+        run_id = f"{started:%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
+        header = {
+            "id": run_id,
+            "started": started.isoformat(timespec="seconds"),
+            "scenario": scenario,
+            "host": wanted.host,
+            "rate": users * stream_rate,
+            "stream_rate": stream_rate,
+            "arrivals": wanted.arrivals,
+            "seed": wanted.seed,
+            "corpus": {"file": wanted.corpus, "split": split, "utterances": len(utterances)},
+            "objective": wanted.objective,
+            "warmup_s": wanted.warmup_s,
+            "run_time_s": wanted.run_time_s,
+            "duration_s": None,
+            "timeout_s": wanted.timeout_s,
+            "workers": len(workers),
+            "edits": [],
+            "interrupted": "",
+            "versions": machine.versions(),
+            "hardware": machine.hardware(),
+            "model": model,
+        }
+        folder = Path(wanted.results) if wanted.results else Path("results") / run_id
+        self._run = _Run(folder, header, utterances, workers)
+        logger.info("Run folder: %s", folder)
+
+    def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
+        """How many users there will be and what each offers.
+
+        A rate typed into the web UI's form asks for another number of users than the form's own field says; the field
+        that was changed wins.
+        """
+        options, runner = self.environment.parsed_options, self.environment.runner
+        assert options is not None
+        assert runner is not None
+        users = options.num_users or 1
+        if wanted.rate and wanted.rate != self._planned_rate:
+            self._planned_rate = wanted.rate
+            users = options.num_users = wanted.streams
+            gevent.spawn(runner.start, users, users)
+        exact = wanted.rate / users if wanted.rate and users == wanted.streams else wanted.stream_rate
+        options.stream_rate_exact = exact  # travels to the workers with the other options
+        return users, exact
+
+    def _start_generator(self, wanted: settings.Settings) -> None:
+        runner = self.environment.runner
+        _, utterances = corpus.choose_split(read_corpus(wanted.corpus))
+        plan = generator.Plan(
+            url=wanted.host,
+            token_file=wanted.token_file,
+            arrivals=wanted.arrivals,
+            seed=wanted.seed,
+            worker=max(getattr(runner, "worker_index", 0), 0),
+            timeout_s=wanted.timeout_s,
+            max_in_flight=wanted.max_in_flight,
+            utterances=utterances,
+        )
+        self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
+        self._run_time_s = wanted.run_time_s
+        self._generator = generator.Generator(plan, self._keep)
+        self._generator.start()
+        self._generator.set_streams(self._streams, self._stream_rate)
+
+    # --- during a run ------------------------------------------------------------------------------------------
+
+    def add_streams(self, count: int) -> None:
+        self._streams += count
+        if self._generator is not None:
+            self._generator.set_streams(self._streams, self._stream_rate)
+
+    def _keep(self, rows: bytes, labels: list[str]) -> None:
+        """Takes rows from this process's generator: to Locust's table, and to the run folder or the master."""
+        locust_table.add(self.environment.stats, contract.PATH, samples.from_bytes(rows))
+        if self._run is not None:
+            self._run.parts.append(0, rows, labels)
+        elif self.is_worker:
+            runner = self.environment.runner
+            assert isinstance(runner, WorkerRunner)
+            runner.send_message(_ROWS, {"worker": runner.worker_index, "rows": rows, "labels": labels})
+
+    def _on_rows(self, environment: Environment, msg: Any) -> None:
+        if self._run is not None:
+            self._run.workers.add(msg.node_id)
+            self._run.parts.append(msg.data["worker"], msg.data["rows"], msg.data["labels"])
+
+    def _on_spawning_complete(self, user_count: int, **_: Any) -> None:
+        if self._run is not None:
+            self._run.note_users(user_count)
+
+    # --- the end of a run --------------------------------------------------------------------------------------
+
+    def _on_stop(self, environment: Environment, msg: Any) -> None:
+        self._guard(self._end_generator)()
+
+    def _on_end(self, environment: Environment, msg: Any) -> None:
+        if self._run is not None:
+            self._run.parts.end(msg.data["worker"], msg.data)
+            self._run.ended.add(msg.node_id)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        if self.is_master:
+            self._end_workers()
+        else:
+            self._end_generator()
+
+    def _end_generator(self) -> None:
+        """Drains this process's generator, once; a second caller waits until the first is done."""
+        ending, self._generator = self._generator, None
+        if ending is None:
+            self._end_reported.wait(_DRAIN_GRACE_S)
+            return
+        remaining_s = self._run_time_s - ending.now_s if self._run_time_s else 0.0
+        if 0 < remaining_s < _PLANNED_END_S:
+            gevent.sleep(remaining_s)
+        ending.stop()
+        facts = ending.facts.as_json()
+        if self._run is not None:
+            self._run.parts.end(0, facts)
+        elif self.is_worker:
+            assert self.environment.runner is not None
+            self.environment.runner.send_message(_END, facts)
+        self._end_reported.set()
+
+    def _end_workers(self) -> None:
+        """Has all workers end their generators, and waits until each has said so, is lost, or takes far too long."""
+        run, runner = self._run, self.environment.runner
+        if run is None or not isinstance(runner, MasterRunner):
+            return
+        runner.send_message(_STOP)
+        deadline = time.monotonic() + self._read_settings().timeout_s + _DRAIN_GRACE_S
+
+        def awaited() -> set[str]:
+            alive = {client.id for client in runner.clients.values() if client.state != STATE_MISSING}
+            return (run.workers & alive) - run.ended
+
+        while awaited() and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+
+    def _on_test_stop(self, **_: Any) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        self._report = run.finish()
+        self._outcome = fold.outcome(run.folder)
+        if not self._headless:
+            print(self._report, flush=True)
+
+    def _on_quitting(self, **_: Any) -> None:
+        runner = self.environment.runner
+        assert runner is not None
+        if self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
+            if not self._run.ended and runner.state not in ("stopping", "cleanup"):
+                self._run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
+            runner.stop()
+        if self.is_worker:
+            self._end_generator()
+            self.environment.process_exit_code = 0
+        elif self._outcome is not None:
+            self.environment.process_exit_code = verdict.EXIT_CODES[self._outcome]
+        elif self._headless:
+            self.environment.process_exit_code = verdict.EXIT_CODES[verdict.INVALID]
+
+    def _on_quit(self, **_: Any) -> None:
+        if self._headless and self._report:
+            print(self._report, flush=True)
+
+
+class _Run:
+    """The run folder of a run that goes on, kept by the process that is local or master."""
+
+    def __init__(self, folder: Path, header: dict, utterances: list[corpus.Utterance], workers: set[str]) -> None:
+        runfolder.create(folder, header, utterances)
+        self.folder = folder
+        self.header = header
+        self.workers = workers
+        self.ended: set[str] = set()
+        self.parts = runfolder.Parts(folder)
+        self._started_s = time.perf_counter()
+        self._users: int | None = None
+
+    def note_users(self, users: int) -> None:
+        """Marks a change of the number of users after the first ones have started: the rate was edited."""
+        if self._users is not None and users != self._users:
+            self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
+        self._users = users
+
+    def finish(self) -> str:
+        """Folds the run's parts in a process of its own (it may need much memory); returns the report."""
+        self.parts.close()
+        self.header["workers"] = len(self.workers)
+        runfolder.write_json(self.folder, self.header, None, None)
+        command = [sys.executable, "-m", "chatload", "report", str(self.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.stderr:
+            logger.error(done.stderr.strip())
+        return done.stdout
+
+
+def read_corpus(path: str) -> list[corpus.Utterance]:
+    """The utterances of a corpus file. Raises corpus.CorpusError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise corpus.CorpusError(f"corpus {path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise corpus.CorpusError(f"corpus {path}: cannot be read ({error.strerror})") from error
+    return corpus.parse(text, path)
+
+
+def _check_results(folder: Path) -> None:
+    if str(folder) != "." and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise runfolder.RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")

@@ -1,0 +1,69 @@
+"""Preflight: one request before the first arrival, so that a run that cannot work never starts."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+
+import msgspec
+
+from chatload import contract
+
+
+class PreflightError(ValueError):
+    """The target does not answer as the contract says; the message names it and says what to do."""
+
+
+class _Answer(msgspec.Struct):
+    intent: str
+    model: str
+    version: str
+
+
+class _ServerError(msgspec.Struct):
+    """TorchServe's own error body, which answers for a wrong token."""
+
+    message: str = ""
+
+
+def check(url: str, token: str, text: str, timeout_s: float) -> dict:
+    """The model behind ``url`` as {"name", "version"}, from its answer to ``text``. Raises PreflightError."""
+    https, host, port, path = contract.split_host(url)
+    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
+    connection = kind(host, port, timeout=timeout_s)
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    try:
+        connection.request("POST", path, msgspec.json.encode({"text": text}), headers)
+        response = connection.getresponse()
+        status, body = response.status, response.read()
+    except ssl.SSLError as error:
+        raise PreflightError(f"host {url}: no secure connection ({error.reason or error})") from error
+    except TimeoutError as error:
+        raise PreflightError(f"host {url}: no answer within {timeout_s:g} s; is the server up?") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise PreflightError(
+            f"host {url}: cannot be reached ({error}); start it, for example with make serve-cpu"
+        ) from error
+    finally:
+        connection.close()
+    return _model(url, status, body)
+
+
+def _model(url: str, status: int, body: bytes) -> dict:
+    if status != 200:
+        raise PreflightError(f"host {url}: the trial request was answered {status}: {_explain(status, body)}")
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise PreflightError(f"host {url}: the answer is not the contract's (CONTRACT.md): {error}") from error
+    return {"name": answer.model, "version": answer.version}
+
+
+def _explain(status: int, body: bytes) -> str:
+    try:
+        message = msgspec.json.decode(body, type=_ServerError).message
+    except msgspec.DecodeError:
+        message = ""
+    if "Token" in message or status in (401, 403):
+        return "it wants another token; name the server's token file with --token-file"
+    return message or "see the server's log"

@@ -1,0 +1,211 @@
+"""Run folder: what a run leaves on disk.
+
+While the run goes on: run.json with the header, and parts/ with the corpus, each worker's rows as they come in, and each
+worker's final facts. At the end, finish() folds parts/ into samples.parquet and completes run.json; the same fold reads
+the parts of a run that was killed. A report needs this folder and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from chatload import samples
+from chatload.corpus import Utterance
+from chatload.objective import Estimate
+
+SCHEMA = 1
+_FOLD_ROWS = 500_000
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be made or read; the message names the folder and what is wrong."""
+
+
+def create(folder: Path, header: dict, utterances: list[Utterance]) -> None:
+    """Makes the folder of a run that starts now. Raises RunFolderError when it holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")
+    try:
+        (folder / "parts").mkdir(parents=True)
+    except OSError as error:
+        raise RunFolderError(f"results folder {folder} cannot be made: {error.strerror}") from error
+    rows = [[utterance.text, utterance.intent] for utterance in utterances]
+    _write(folder / "parts" / "corpus.json", json.dumps(rows, ensure_ascii=False))
+    write_json(folder, header, None, None)
+
+
+class Parts:
+    """Keeps what the generator processes of a running run report, each in files of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "parts"
+        self._rows: dict[int, BinaryIO] = {}
+        self._labels: dict[int, int] = {}
+
+    def append(self, worker: int, rows: bytes, labels: list[str]) -> None:
+        """Adds rows; on disk (in the kernel's keeping) when this returns, so that a killed process loses none of them."""
+        if self._labels.get(worker) != len(labels):
+            # Before the rows that use them, so that no row on disk has a code without a label.
+            _write(self._folder / f"worker-{worker}.labels.json", json.dumps(labels, ensure_ascii=False))
+            self._labels[worker] = len(labels)
+        if worker not in self._rows:
+            self._rows[worker] = open(self._folder / f"worker-{worker}.rows", "ab", buffering=0)  # noqa: SIM115
+        self._rows[worker].write(rows)
+
+    def end(self, worker: int, facts: dict) -> None:
+        """Keeps the final facts of a worker (generator.Facts): it has reported everything."""
+        _write(self._folder / f"worker-{worker}.facts.json", json.dumps(facts))
+
+    def close(self) -> None:
+        for file in self._rows.values():
+            file.close()
+        self._rows.clear()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All samples of a run: ``rows`` (samples.DTYPE; ``predicted`` indexes ``labels``) with the worker of each."""
+
+    rows: np.ndarray
+    worker: np.ndarray
+    labels: list[str]
+    utterances: list[Utterance]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """For each row, whether its utterance's intent is known."""
+        return np.array([bool(utterance.intent) for utterance in self.utterances])[self.rows["utterance"]]
+
+
+def read_parts(folder: Path) -> Rows:
+    """The samples of a run that is still in parts. Raises RunFolderError when the parts cannot be read."""
+    parts = folder / "parts"
+    try:
+        pairs = json.loads((parts / "corpus.json").read_text())
+        pieces, workers, labels = [], [], _Labels()
+        for path in sorted(parts.glob("worker-*.rows")):
+            piece = samples.from_bytes(path.read_bytes()).copy()
+            codes = labels.codes(json.loads(path.with_suffix(".labels.json").read_text()))
+            known = piece["predicted"] != samples.NOT_PREDICTED
+            piece["predicted"][known] = codes[piece["predicted"][known]]
+            pieces.append(piece)
+            workers.append(np.full(len(piece), int(path.stem.removeprefix("worker-")), dtype=np.int16))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"run folder {folder}: its parts cannot be read ({error})") from error
+    rows = np.concatenate(pieces) if pieces else np.empty(0, dtype=samples.DTYPE)
+    worker = np.concatenate(workers) if workers else np.empty(0, dtype=np.int16)
+    return Rows(rows, worker, labels.names, [Utterance(text, intent, "") for text, intent in pairs])
+
+
+def read_facts(folder: Path) -> list[dict]:
+    """The final facts of the workers that reported to the end."""
+    return [json.loads(path.read_text()) for path in sorted((folder / "parts").glob("worker-*.facts.json"))]
+
+
+class _Labels:
+    """One numbering for the labels of all workers."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def codes(self, names: list[str]) -> np.ndarray:
+        """For each of a worker's codes, the code here."""
+        self.names += [name for name in names if name not in self.names]
+        return np.array([self.names.index(name) for name in names], dtype=np.int16)
+
+
+def write_parquet(folder: Path, found: Rows) -> None:
+    """Writes samples.parquet: one row an arrival, columns named as in docs/reference/run-folder.md."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def dictionary(codes: np.ndarray, names: list[str]) -> pa.Array:
+        values = pa.array(codes, mask=codes < 0)
+        return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
+
+    texts = [utterance.text for utterance in found.utterances]
+    intents = sorted({utterance.intent for utterance in found.utterances if utterance.intent})
+    code_of = {intent: code for code, intent in enumerate(intents)}
+    intent_of = np.array([code_of.get(utterance.intent, -1) for utterance in found.utterances], dtype=np.int32)
+    writer = None
+    for start in range(0, max(len(found.rows), 1), _FOLD_ROWS):
+        rows, worker = found.rows[start : start + _FOLD_ROWS], found.worker[start : start + _FOLD_ROWS]
+        outcomes, codes = np.unique(rows["outcome"], return_inverse=True)
+        columns: dict[str, Any] = {
+            **{name: pa.array(rows[name], from_pandas=True) for name in ("intended_s", "sent_s", "done_s")},
+            "outcome": dictionary(codes.astype(np.int32), [samples.outcome_name(code) for code in outcomes]),
+            "utterance": dictionary(rows["utterance"].astype(np.int32), texts),
+            "intent": dictionary(intent_of[rows["utterance"]], intents),
+            "predicted": dictionary(rows["predicted"].astype(np.int32), found.labels),
+            **{name: pa.array(rows[name], from_pandas=True) for name in ("tokenize_ms", "infer_ms")},
+            "bytes": pa.array(rows["bytes"]),
+            "worker": pa.array(worker),
+        }
+        table = pa.table(columns)
+        writer = writer or parquet.ParquetWriter(folder / "samples.parquet.new", table.schema, compression="zstd")
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+    os.replace(folder / "samples.parquet.new", folder / "samples.parquet")
+
+
+def remove_parts(folder: Path) -> None:
+    """To be called when run.json and samples.parquet hold all that the parts held."""
+    shutil.rmtree(folder / "parts")
+
+
+def in_parts(folder: Path) -> bool:
+    """Whether the run was never finished: it still goes on, or its process was killed."""
+    return (folder / "parts").is_dir()
+
+
+def write_json(folder: Path, header: dict, summary: dict | None, verdict: dict | None) -> None:
+    """Writes run.json; summary and verdict are None until the run is finished."""
+    content = {"schema": SCHEMA, "run": header, "summary": _plain(summary), "verdict": verdict}
+    _write(folder / "run.json", json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """Writes one of the folder's texts."""
+    _write(folder / name, text)
+
+
+def read_json(folder: Path) -> dict:
+    """The content of run.json. Raises RunFolderError when the folder holds no run of this schema."""
+    path = folder / "run.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{folder} is not a run's folder: it has no run.json") from error
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read ({error})") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise RunFolderError(f"{path} has schema {schema!r}, this version of chatload reads schema {SCHEMA}")
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """JSON's form of a summary: Estimates become objects; what is infinite or unknown becomes null."""
+    if isinstance(value, Estimate):
+        return {"value": _plain(value.value), "low": _plain(value.low), "high": _plain(value.high)}
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces a file in one step, so that a killed process leaves the old text or the new one, never half of it."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)

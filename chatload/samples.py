@@ -1,0 +1,58 @@
+"""Samples: what happened to each arrival, in fixed-size rows.
+
+A row is a fixed number of bytes, so that a generator appends one with a single pack, a file of rows cut off anywhere is
+still readable, and a reader sees columns without parsing. Texts and intents stand in tables beside the rows; a row holds
+their index. All times are seconds since the run's epoch.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+ROW = struct.Struct("<dddihhffI")
+DTYPE = np.dtype(
+    [
+        ("intended_s", "<f8"),
+        ("sent_s", "<f8"),
+        ("done_s", "<f8"),
+        ("utterance", "<i4"),
+        ("predicted", "<i2"),
+        ("outcome", "<i2"),
+        ("tokenize_ms", "<f4"),
+        ("infer_ms", "<f4"),
+        ("bytes", "<u4"),
+    ]
+)
+
+OK, WRONG, TIMEOUT, CONNECT, RESET, DROPPED, UNFINISHED = range(7)
+_NAMES = ("ok", "wrong", "timeout", "connect", "reset", "dropped", "unfinished")
+NOT_PREDICTED = -1
+NEVER = float("nan")  # the time of something that did not happen
+
+
+def outcome_name(code: int) -> str:
+    """The outcome's word: one of the fixed ones, or http_NNN for a code that is an HTTP status."""
+    return _NAMES[code] if code < len(_NAMES) else f"http_{code}"
+
+
+def answered(rows: np.ndarray) -> np.ndarray:
+    """Which rows were answered (ok or wrong), as a boolean array of the same length."""
+    return rows["outcome"] <= WRONG
+
+
+def from_bytes(data: bytes) -> np.ndarray:
+    """The whole rows in ``data``; a row cut off at the end, as a killed process leaves one, is left out."""
+    whole = len(data) // DTYPE.itemsize
+    return np.frombuffer(data, dtype=DTYPE, count=whole)
+
+
+def latency_ms(rows: np.ndarray) -> np.ndarray:
+    """Latency of each row in milliseconds, from the intended time.
+
+    Infinite for every arrival that was not answered: that customer is still waiting, and a failure must never look like
+    a fast success.
+    """
+    latency = (rows["done_s"] - rows["intended_s"]) * 1e3
+    return np.where(answered(rows), latency, np.inf)

@@ -1,0 +1,122 @@
+"""Settings: a scenario's options, read and checked. Bad ones are refused in one line before the first request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chatload import arrivals, contract, objective
+from chatload.units import UnitError, parse_duration_s
+
+
+class SettingsError(ValueError):
+    """An option that cannot be used; the message names it, says what is wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One scenario option: its name on the command line and in the web UI's start form, its default and its help."""
+
+    name: str
+    default: str | int | float
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+# Every option has a default of its own type: the web UI casts what is typed into a field to its default's type.
+OPTIONS = (
+    Option("rate", 0.0, "offered utterances per second in all; sets the number of users (0: users decide)"),
+    Option("stream_rate", 1.0, "utterances per second of one stream (one Locust user)"),
+    Option("arrivals", "poisson", f"arrival process: {', '.join(sorted(arrivals.PROCESSES))}"),
+    Option("corpus", "corpus/support.tsv", "file of utterances to replay; its test split where it has one"),
+    Option("seed", 1, "seed of arrivals and utterances: same seed, same plan"),
+    Option("warmup", "5s", "time at the start that is left out of the summary"),
+    Option("timeout", "10s", "how long a request may take before it is given up"),
+    Option("objective", "p99<100ms,errors<1%", "what the run has to show; see docs/reference/objective.md"),
+    Option("results", "", "folder for this run's results (default: results/<run id>)"),
+    Option("token_file", "", "file with the server's token: the token alone, or TorchServe's key_file.json"),
+    Option("max_in_flight", 10_000, "requests in flight per process beyond which arrivals are dropped"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked options of a run. Rates are per second; ``run_time_s`` is 0 where the run has no planned end."""
+
+    host: str
+    rate: float
+    stream_rate: float
+    arrivals: str
+    corpus: str
+    seed: int
+    warmup_s: float
+    timeout_s: float
+    objective: str
+    results: str
+    token_file: str
+    max_in_flight: int
+    run_time_s: float
+
+    @property
+    def streams(self) -> int:
+        """The number of streams (users) that offer ``rate``; at least one."""
+        return max(round(self.rate / self.stream_rate), 1)
+
+
+def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None) -> Settings:
+    """Settings from parsed options by name. Raises SettingsError."""
+    if not host:
+        raise SettingsError("no host: name the server with --host, for example --host http://127.0.0.1:8080")
+    settings = Settings(
+        host=host,
+        rate=_number(options, "rate", zero=True),
+        stream_rate=_number(options, "stream_rate"),
+        arrivals=str(options["arrivals"]),
+        corpus=str(options["corpus"]),
+        seed=int(_number(options, "seed", zero=True, whole=True)),
+        warmup_s=_duration_s(options, "warmup"),
+        timeout_s=_duration_s(options, "timeout"),
+        objective=str(options["objective"]),
+        results=str(options["results"]),
+        token_file=str(options["token_file"]),
+        max_in_flight=int(_number(options, "max_in_flight", whole=True)),
+        run_time_s=float(run_time_s or 0),
+    )
+    try:
+        contract.split_host(settings.host)
+        objective.parse(settings.objective)
+    except (contract.HostError, objective.ObjectiveError) as error:
+        raise SettingsError(str(error)) from error
+    if settings.arrivals not in arrivals.PROCESSES:
+        raise SettingsError(f"--arrivals {settings.arrivals!r}: choose one of {', '.join(sorted(arrivals.PROCESSES))}")
+    if settings.timeout_s <= 0:
+        raise SettingsError("--timeout 0: give the answers some time, for example 10s")
+    if settings.run_time_s and settings.warmup_s >= settings.run_time_s:
+        raise SettingsError(
+            f"--warmup {settings.warmup_s:g}s leaves nothing of --run-time {settings.run_time_s:g}s to be measured"
+        )
+    return settings
+
+
+def _number(options: Mapping[str, Any], name: str, zero: bool = False, whole: bool = False) -> float:
+    flag, value = f"--{name.replace('_', '-')}", options[name]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{flag} {value!r}: not a number") from None
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero) or (whole and number != int(number)):
+        kind = "whole number" if whole else "number"
+        raise SettingsError(f"{flag} {value}: write a {kind} {'of at least 0' if zero else 'above 0'}")
+    return number
+
+
+def _duration_s(options: Mapping[str, Any], name: str) -> float:
+    try:
+        return parse_duration_s(str(options[name]))
+    except UnitError as error:
+        raise SettingsError(f"--{name.replace('_', '-')}: {error}") from error

@@ -1,0 +1,181 @@
+"""Statistics: numbers folded from a run's samples, each with the interval that holds it.
+
+Percentiles are exact order statistics. Their 95 % intervals are order statistics too (Hahn and Meeker, Statistical
+Intervals, ch. 5.2), widened for autocorrelation: waiting times of neighbours in a queue are alike, so n samples say less
+than n independent ones. The widening comes from blocks of time (batch means): the share of samples above the percentile
+varies from block to block; how much more than independence would make it vary is the design effect, and n divided by
+it is the effective number of samples. docs/statistics.md shows the coverage measured on queues with known answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from chatload import samples
+from chatload.objective import Estimate
+
+PERCENTILES = (0.50, 0.90, 0.95, 0.99, 0.999, 0.9999)
+_CONFIDENCE = 0.95
+_TAIL = (1 - _CONFIDENCE) / 2
+# Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
+_BLOCK_COUNTS = (10, 20, 40)
+_BODY = (0.5, 0.9)  # levels at which correlation can be measured well
+
+NOT_CARRIED = Estimate(None, None, None)
+
+
+def percentile_name(share: float) -> str:
+    """p50, p99.9, ... for 0.5, 0.999, ..."""
+    return f"p{share * 100:.6g}"
+
+
+def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | None = None) -> Estimate:
+    """The ``share`` percentile of values given in time order, with its 95 % interval.
+
+    ``ascending`` is the same values sorted, to be given where it is at hand. Values may be infinite. The estimate is
+    NOT_CARRIED when there are too few effective samples; ``high`` is infinite when no sample is large enough to bound it.
+    """
+    count = len(in_time_order)
+    if not count:
+        return NOT_CARRIED
+    ordered = np.sort(in_time_order) if ascending is None else ascending
+
+    def inflation_at(level: float) -> float:
+        return _inflation(in_time_order > ordered[math.ceil(count * level) - 1], 1 - level)
+
+    # Whether the claim is carried is asked of the body of the distribution, never of the tail itself: runs whose tail
+    # happens to look calm would pass, and their intervals would lie (coverage 61 % instead of 95 % on an M/M/1 queue).
+    body = max((inflation_at(level) for level in _BODY if level <= share), default=1.0)
+    if count / body < needed_samples(share):
+        return NOT_CARRIED
+    effective = int(count / max(body, inflation_at(share)))
+    low_rank = max(stats.binom.ppf(_TAIL, effective, share), 1)
+    high_rank = stats.binom.ppf(1 - _TAIL, effective, share) + 1
+    return Estimate(
+        float(ordered[math.ceil(count * share) - 1]),
+        float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]),
+        float(ordered[math.ceil(high_rank * count / effective) - 1]) if high_rank <= effective else math.inf,
+    )
+
+
+def needed_samples(share: float) -> int:
+    """How many independent samples carry a claim about the ``share`` percentile: p99 needs 368, p99.9 needs 3,688.
+
+    With fewer, even the largest of them may lie below the true percentile (probability above 2.5 %).
+    """
+    return math.ceil(math.log(_TAIL) / math.log(share))
+
+
+def proportion(flags: np.ndarray) -> Estimate:
+    """The share of true values among ``flags``, given in time order, with its 95 % interval (Clopper-Pearson)."""
+    count = len(flags)
+    if not count:
+        return NOT_CARRIED
+    share = float(flags.mean())
+    effective = count / _inflation(flags, share)
+    hits = share * effective
+    low = stats.beta.ppf(_TAIL, hits, effective - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.ppf(1 - _TAIL, hits + 1, effective - hits) if hits < effective else 1.0
+    return Estimate(share, float(low), float(high))
+
+
+def mean(in_time_order: np.ndarray) -> Estimate:
+    """The mean with its 95 % interval from the means of blocks of time (Student's t)."""
+    blocks = min(_BLOCK_COUNTS[1], len(in_time_order))
+    if blocks < 2:
+        return NOT_CARRIED
+    means = _block_means(in_time_order, blocks)
+    half = stats.t.ppf(1 - _TAIL, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
+    value = float(in_time_order.mean())
+    return Estimate(value, value - float(half), value + float(half))
+
+
+def rate(count: int, duration_s: float) -> Estimate:
+    """Events per second with the exact 95 % interval of a Poisson count (Garwood 1936)."""
+    low = stats.chi2.ppf(_TAIL, 2 * count) / 2 if count else 0.0
+    high = stats.chi2.ppf(1 - _TAIL, 2 * count + 2) / 2
+    return Estimate(count / duration_s, float(low) / duration_s, float(high) / duration_s)
+
+
+def _inflation(flags: np.ndarray, share: float) -> float:
+    """How many samples count as one: the design effect of ``flags`` over blocks of time, at least 1."""
+    worst = 1.0
+    independent = share * (1 - share)
+    if independent <= 0:
+        return worst
+    for blocks in _BLOCK_COUNTS:
+        size = len(flags) // blocks
+        if size < 2:
+            continue
+        effect = _block_means(flags, blocks).var(ddof=1) * size / independent
+        if effect > 1:
+            # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
+            effect *= (stats.t.ppf(1 - _TAIL, blocks - 1) / stats.norm.ppf(1 - _TAIL)) ** 2
+        worst = max(worst, float(effect))
+    return worst
+
+
+def _block_means(values: np.ndarray, blocks: int) -> np.ndarray:
+    size = len(values) // blocks
+    return values[: blocks * size].reshape(blocks, size).mean(axis=1)
+
+
+def distribution(in_time_order: np.ndarray, shares: Sequence[float] = PERCENTILES) -> dict[str, Estimate]:
+    """Percentiles, mean and maximum of values in time order, by name.
+
+    Mean and maximum speak of the finite values: the latency of an arrival that was never answered has no size.
+    """
+    ordered = np.sort(in_time_order)
+    found = {percentile_name(share): percentile(in_time_order, share, ordered) for share in shares}
+    finite = in_time_order[np.isfinite(in_time_order)]
+    found["mean"] = mean(finite)
+    found["max"] = Estimate(float(finite.max()), None, None) if len(finite) else NOT_CARRIED
+    return found
+
+
+def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: float) -> dict:
+    """The summary of a run's measured window, from rows of samples.DTYPE and for each row whether it has a known intent.
+
+    A sample belongs to the window its intended time falls in. Returns the ``summary`` of the run folder's run.json with
+    Estimates in place of their JSON form.
+    """
+    inside = (rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s)
+    served = int(np.count_nonzero(samples.answered(rows) & (rows["done_s"] >= start_s) & (rows["done_s"] < end_s)))
+    order = np.argsort(rows["intended_s"][inside], kind="stable")
+    rows, labelled = rows[inside][order], expected[inside][order]
+    answered = samples.answered(rows)
+    counts = {code: int(count) for code, count in zip(*np.unique(rows["outcome"], return_counts=True), strict=True)}
+    known = {samples.OK: "ok", samples.WRONG: "wrong", samples.DROPPED: "dropped", samples.UNFINISHED: "unfinished"}
+    named = {name: counts.get(code, 0) for code, name in known.items()}
+    duration_s = end_s - start_s
+    sent = ~np.isnan(rows["sent_s"])
+    checked = answered & labelled
+    return {
+        "planned": len(rows),
+        "sent": int(np.count_nonzero(sent)),
+        "ok": named["ok"],
+        "wrong": named["wrong"],
+        "failed": len(rows) - sum(named.values()),
+        "dropped": named["dropped"],
+        "unfinished": named["unfinished"],
+        "offered_rate": len(rows) / duration_s,
+        "throughput": rate(served, duration_s),
+        "latency_ms": distribution(samples.latency_ms(rows)),
+        "service_ms": distribution((rows["done_s"] - rows["sent_s"])[answered] * 1e3),
+        "lag_ms": distribution((rows["sent_s"] - rows["intended_s"])[sent] * 1e3),
+        "server_ms": {
+            step: distribution(rows[f"{step}_ms"][answered & ~np.isnan(rows[f"{step}_ms"])].astype(float))
+            for step in ("tokenize", "infer")
+        },
+        "errors": proportion(~answered),
+        "accuracy": {
+            "checked": int(np.count_nonzero(checked)),
+            "correct": int(np.count_nonzero(rows["outcome"][checked] == samples.OK)),
+            "share": proportion(rows["outcome"][checked] == samples.OK),
+        },
+        "outcomes": {samples.outcome_name(code): count for code, count in sorted(counts.items())},
+    }

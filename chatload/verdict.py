@@ -1,0 +1,152 @@
+"""Verdict: pass, fail or invalid, with reasons.
+
+A run whose generator was late, starved or cut short says nothing about the server: it is invalid, never failed. A run
+that is valid but too short for its objective is invalid too, and says how much longer it must be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatload.objective import LATENCIES, MISSED, UNDECIDED, Clause, Estimate
+from chatload.units import format_ms
+
+PASS, FAIL, INVALID = "pass", "fail", "invalid"
+EXIT_CODES = {PASS: 0, FAIL: 1, INVALID: 2}
+
+_LAG_SHARE_OF_P99 = 0.10
+_LAG_FLOOR_MS = 1.0
+_POISSON_BOUND = 3.29  # standard deviations: 99.9 % of Poisson counts lie within
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a run went, beside its samples.
+
+    ``expected`` is the number of arrivals that the plan foresaw for the measured window (the integral of the planned
+    rate), ``poisson`` whether chance may move that number, ``lost_workers`` counts generator processes whose final
+    report never came, ``interrupted`` says by what the run was ended before its time (empty: it was not).
+    """
+
+    expected: float
+    poisson: bool
+    lost_workers: int = 0
+    interrupted: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one clause of the objective."""
+
+    clause: Clause
+    answer: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``outcome`` is PASS, FAIL or INVALID; ``reasons`` are sentences for people, most important first."""
+
+    outcome: str
+    reasons: tuple[str, ...]
+    judgements: tuple[Judgement, ...]
+
+
+def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: float) -> Verdict:
+    """The verdict over a summary (statistics.summarise) of a run at ``rate`` arrivals per second."""
+    judgements = tuple(_judge_clause(clause, summary, rate) for clause in objective)
+    faults = invalidities(summary, conduct)
+    if faults:
+        return Verdict(INVALID, tuple(faults), judgements)
+    missed = [_explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
+    if missed:
+        return Verdict(FAIL, tuple(missed), judgements)
+    undecided = [_explain(judgement, rate) for judgement in judgements if judgement.answer == UNDECIDED]
+    if undecided:
+        return Verdict(INVALID, tuple(undecided), judgements)
+    return Verdict(PASS, tuple(_explain(judgement, rate) for judgement in judgements), judgements)
+
+
+def invalidities(summary: dict, conduct: Conduct) -> list[str]:
+    """Why the run cannot speak about the server, each with what to do; empty when it can."""
+    faults = []
+    if conduct.interrupted:
+        faults.append(f"interrupted: {conduct.interrupted}; run it again to its end")
+    if conduct.lost_workers:
+        faults.append(f"{conduct.lost_workers} worker(s) lost: their last arrivals are unknown; run it again")
+    if not summary["planned"]:
+        faults.append("no arrival fell into the measured window; run longer than the warm-up, or at a higher rate")
+        return faults
+    return faults + _generator_faults(summary) + _offered_faults(summary, conduct)
+
+
+def _generator_faults(summary: dict) -> list[str]:
+    lag_ms, p99_ms = summary["lag_ms"]["p99"].value, summary["latency_ms"]["p99"].value
+    if lag_ms is None:
+        lag_ms = summary["lag_ms"]["max"].value
+    if lag_ms is None:
+        return ["nothing was sent; look at the generator's log"]
+    finite = p99_ms if p99_ms is not None and math.isfinite(p99_ms) else 0.0
+    bound_ms = max(_LAG_FLOOR_MS, _LAG_SHARE_OF_P99 * finite)
+    if lag_ms <= bound_ms:
+        return []
+    return [
+        f"the generator was late: lag p99 {format_ms(lag_ms)} ms is above {format_ms(bound_ms)} ms "
+        "(10 % of the latency p99, at least 1 ms); give it a core of its own or more processes"
+    ]
+
+
+def _offered_faults(summary: dict, conduct: Conduct) -> list[str]:
+    allowed = _POISSON_BOUND * math.sqrt(conduct.expected) if conduct.poisson else 0.0
+    # Both ends of the window may cut a gap in two, whatever the process.
+    if abs(summary["planned"] - conduct.expected) <= allowed + 1:
+        return []
+    return [
+        f"offered {summary['planned']:,} arrivals where the plan foresaw {conduct.expected:,.0f} "
+        f"(give or take {allowed + 1:,.0f}); let the streams start within the warm-up, or run longer"
+    ]
+
+
+def _judge_clause(clause: Clause, summary: dict, rate: float) -> Judgement:
+    estimate = subject(clause.subject, summary)
+    return Judgement(clause, clause.judge(estimate, rate), estimate)
+
+
+def subject(name: str, summary: dict) -> Estimate:
+    """The estimate that a clause about ``name`` speaks of.
+
+    The mean leaves out arrivals that were never answered, so a run with failures has no mean to be judged.
+    """
+    if name in LATENCIES:
+        unanswered = summary["planned"] - summary["ok"] - summary["wrong"]
+        return Estimate(None, None, None) if name == "mean" and unanswered else summary["latency_ms"][name]
+    if name == "accuracy":
+        return summary["accuracy"]["share"]
+    return summary[name]
+
+
+def _explain(judgement: Judgement, rate: float) -> str:
+    clause, estimate = judgement.clause, judgement.estimate
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return f"{clause.text} not decided: the samples do not carry {clause.subject}; run longer"
+    measured = "infinite" if math.isinf(estimate.value) else clause.show(estimate.value)
+    bounds = " to ".join("infinite" if math.isinf(bound) else clause.show(bound) for bound in (estimate.low, estimate.high))
+    said = f"{clause.subject} is {measured} (95 % interval {bounds})"
+    if judgement.answer == UNDECIDED:
+        return f"{clause.text} not decided: {said}; run {_longer(judgement, rate)} as long"
+    return f"{clause.text} {judgement.answer}: {said}"
+
+
+def _longer(judgement: Judgement, rate: float) -> str:
+    """How many times longer a run must be for its interval to clear the limit; intervals shrink with the square root."""
+    estimate, limit = judgement.estimate, judgement.clause.limit_at(rate)
+    assert estimate.value is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
+    side = estimate.high - estimate.value if estimate.value < limit else estimate.value - estimate.low
+    distance = abs(limit - estimate.value)
+    if distance == 0 or not math.isfinite(side / distance):
+        return "many times"
+    return f"about {max(2, math.ceil((side / distance) ** 2))} times"
