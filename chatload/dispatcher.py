@@ -6,6 +6,7 @@ once, and its lag is recorded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Dispatcher:
     """Sends the arrivals of a schedule, each with the next utterance, at their intended times.
 
     ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send`` takes the intended time in
-    seconds since the epoch and the index of an utterance.
+    seconds since the epoch and the index of an utterance. The plan ends at ``end_s``, or earlier when it is stopped.
     """
 
     # Sends in a row before the event loop gets to read answers; more would starve the answers of an overloaded generator.
@@ -37,12 +38,14 @@ class Dispatcher:
         send: Callable[[float, int], None],
         clock: Callable[[], float],
         epoch_s: float,
+        end_s: float = math.inf,
     ) -> None:
         self._schedule = schedule
         self._utterances = utterances
         self._send = send
         self._clock = clock
         self._epoch_s = epoch_s
+        self._end_s = end_s
         self._alarm: Alarm | None = None
         self.stopped_s: float | None = None
 
@@ -58,11 +61,13 @@ class Dispatcher:
             self._arm()
 
     def stop(self) -> float:
-        """Ends the plan now; arrivals already due are still sent. Returns the end in seconds since the epoch."""
+        """Ends the plan, and returns its end in seconds since the epoch.
+
+        That is now, or the first arrival that is overdue: whoever stops a run may have held up the process before (Locust
+        inspects its call stack for 50 ms), and arrivals that were never sent are not part of the run.
+        """
         if self.stopped_s is None:
-            self.stopped_s = self._clock() - self._epoch_s
-            while self._schedule.due_s < self.stopped_s:
-                self._send(self._schedule.advance(), next(self._utterances))
+            self.stopped_s = min(self._clock() - self._epoch_s, self._schedule.due_s, self._end_s)
             if self._alarm is not None:
                 self._alarm.disarm()
         return self.stopped_s
@@ -71,24 +76,20 @@ class Dispatcher:
         """Sends what is due, at most a burst of it, and sets the alarm for the next arrival."""
         if self.stopped_s is not None:
             return
-        schedule, utterances, send, clock, epoch_s = (
-            self._schedule,
-            self._utterances,
-            self._send,
-            self._clock,
-            self._epoch_s,
-        )
+        schedule, clock, epoch_s = self._schedule, self._clock, self._epoch_s
         for _ in range(self._BURST):
-            if schedule.due_s > clock() - epoch_s:
+            if epoch_s + schedule.due_s > clock():  # rounded as the alarm is, or it would ring too early for ever
                 break
-            send(schedule.advance(), next(utterances))
+            if schedule.due_s >= self._end_s:
+                self.stop()
+                return
+            self._send(schedule.advance(), next(self._utterances))
         self._arm()
 
     def _arm(self) -> None:
         if self._alarm is None:
             return
-        due_s = self._schedule.due_s
-        if due_s == float("inf"):
+        if self._schedule.due_s == math.inf:
             self._alarm.disarm()
         else:
-            self._alarm.arm(self._epoch_s + due_s)
+            self._alarm.arm(self._epoch_s + self._schedule.due_s)

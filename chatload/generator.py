@@ -6,6 +6,7 @@ Wires schedule, utterances, dispatcher, client and record to gevent's event loop
 from __future__ import annotations
 
 import gc
+import math
 import resource
 import ssl
 import time
@@ -29,7 +30,10 @@ _SPARE_DESCRIPTORS = 64  # for everything that is not a connection to the target
 
 @dataclass(frozen=True)
 class Plan:
-    """What a generator process is to do; the same for all processes of a run but for ``worker``."""
+    """What a generator process is to do; the same for all processes of a run but for ``worker``.
+
+    ``run_time_s`` is 0 for a run without a planned end.
+    """
 
     url: str
     token_file: str
@@ -38,6 +42,7 @@ class Plan:
     worker: int
     timeout_s: float
     max_in_flight: int
+    run_time_s: float
     utterances: list[corpus.Utterance]
 
 
@@ -93,6 +98,7 @@ class Generator:
         self._record = Record()
         self._streams = 0
         self._stream_rate = 0.0
+        self._stopping = False
         self._requests = contract.Requests([u.text for u in plan.utterances], plan.url, read_token(plan.token_file))
         self._token_read = _modified(plan.token_file)
         target = resolve(plan.url)
@@ -118,6 +124,7 @@ class Generator:
             self._client.send,
             time.perf_counter,
             self._epoch_s,
+            plan.run_time_s or math.inf,
         )
         self._timer = timer.make(loop, self._dispatcher.wake)
         self.facts = Facts(plan.worker, self._timer.name, in_flight)
@@ -149,8 +156,9 @@ class Generator:
 
         Safe to call twice.
         """
-        if self._dispatcher.stopped_s is not None:
+        if self._stopping:
             return
+        self._stopping = True
         self.facts.ended_s = self._dispatcher.stop()
         deadline_s = self.now_s + self._plan.timeout_s + 2 * _TICK_S
         while self._client.in_flight and self.now_s < deadline_s:

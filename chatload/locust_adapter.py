@@ -46,7 +46,9 @@ logger = logging.getLogger("chatload")
 
 _ROWS, _END, _STOP = "chatload_rows", "chatload_end", "chatload_stop"
 _DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
-_PLANNED_END_S = 0.5  # a stop this close before the planned end is the planned end: Locust's timer starts a little earlier
+# Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
+# first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
+_STOP_AFTER_END_S = 1.0
 # Everything that a user's mistake can raise; each message is one line for that user.
 _MISTAKES = (
     arrivals.ArrivalsError,
@@ -173,10 +175,15 @@ class _Session:
     # --- before a run ------------------------------------------------------------------------------------------
 
     def plan_users(self) -> None:
-        """Sets Locust's number of users from --rate; they start at once, since a stream costs next to nothing."""
+        """Sets Locust's number of users from --rate, which start at once since a stream costs next to nothing, and its timer."""
         options = self.environment.parsed_options
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
-        if options is None or not options.rate or options.rate < 0 or options.stream_rate <= 0:
+        if options is None:
+            return
+        if options.headless and options.run_time:
+            options.planned_run_time_s = options.run_time  # travels to the workers with the other options
+            options.run_time += _STOP_AFTER_END_S
+        if not options.rate or options.rate < 0 or options.stream_rate <= 0:
             return
         options.num_users = max(round(options.rate / options.stream_rate), 1)
         options.spawn_rate = options.spawn_rate or options.num_users
@@ -194,7 +201,7 @@ class _Session:
 
     def _read_settings(self) -> settings.Settings:
         options = vars(self.environment.parsed_options)
-        return settings.read(options, self.environment.host, options.get("run_time"))
+        return settings.read(options, self.environment.host, options.get("planned_run_time_s", options.get("run_time")))
 
     def _check(self, wanted: settings.Settings) -> tuple[dict, str, list[corpus.Utterance]]:
         """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
@@ -276,10 +283,10 @@ class _Session:
             worker=max(getattr(runner, "worker_index", 0), 0),
             timeout_s=wanted.timeout_s,
             max_in_flight=wanted.max_in_flight,
+            run_time_s=wanted.run_time_s,
             utterances=utterances,
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
-        self._run_time_s = wanted.run_time_s
         self._generator = generator.Generator(plan, self._keep)
         self._generator.start()
         self._generator.set_streams(self._streams, self._stream_rate)
@@ -332,9 +339,6 @@ class _Session:
         if ending is None:
             self._end_reported.wait(_DRAIN_GRACE_S)
             return
-        remaining_s = self._run_time_s - ending.now_s if self._run_time_s else 0.0
-        if 0 < remaining_s < _PLANNED_END_S:
-            gevent.sleep(remaining_s)
         ending.stop()
         facts = ending.facts.as_json()
         if self._run is not None:

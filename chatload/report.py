@@ -77,7 +77,7 @@ def _latency(summary: dict) -> list[str]:
     for share, name in zip(PERCENTILES, _NAMES, strict=True):
         estimate = summary["latency_ms"][name]
         if estimate["value"] is None and estimate["low"] is None and not _unanswered(summary) > 1 - share:
-            lines.append(f"    {name:<8}{'-':>30}   not carried (needs {needed_samples(share):,} independent samples)")
+            lines.append(f"    {name:<8}{'-':>30}   not carried by these samples (needs {needed_samples(share):,})")
         else:
             lines.append(f"    {name:<8}{_number(estimate['value'], unknown='no answer'):>30}   {_interval(estimate)}")
     mean, largest = summary["latency_ms"]["mean"], summary["latency_ms"]["max"]

@@ -23,7 +23,7 @@ _CONFIDENCE = 0.95
 _TAIL = (1 - _CONFIDENCE) / 2
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
-_BODY = (0.5, 0.9)  # levels at which correlation can be measured well
+_BODY = (0.5, 0.9)
 
 NOT_CARRIED = Estimate(None, None, None)
 
@@ -37,26 +37,31 @@ def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | 
     """The ``share`` percentile of values given in time order, with its 95 % interval.
 
     ``ascending`` is the same values sorted, to be given where it is at hand. Values may be infinite. The estimate is
-    NOT_CARRIED when there are too few effective samples; ``high`` is infinite when no sample is large enough to bound it.
+    NOT_CARRIED when there are fewer than needed_samples(share). ``high`` is infinite when correlation leaves too few
+    effective samples to bound it. (To withhold those estimates instead would be wrong: the runs left over are those whose
+    tail happens to look calm, and on an M/M/1 queue 61 % of their intervals held the truth, not 95 %.)
     """
     count = len(in_time_order)
-    if not count:
+    if count < needed_samples(share):
         return NOT_CARRIED
     ordered = np.sort(in_time_order) if ascending is None else ascending
 
-    def inflation_at(level: float) -> float:
-        return _inflation(in_time_order > ordered[math.ceil(count * level) - 1], 1 - level)
+    # An outage is one event, but its customers are many: that they failed together does not make their share uncertain.
+    unanswered = proportion(np.isinf(in_time_order), independent=True).low
+    if unanswered is not None and unanswered > 1 - share:
+        return Estimate(math.inf, math.inf, math.inf)
 
-    # Whether the claim is carried is asked of the body of the distribution, never of the tail itself: runs whose tail
-    # happens to look calm would pass, and their intervals would lie (coverage 61 % instead of 95 % on an M/M/1 queue).
-    body = max((inflation_at(level) for level in _BODY if level <= share), default=1.0)
-    if count / body < needed_samples(share):
-        return NOT_CARRIED
-    effective = int(count / max(body, inflation_at(share)))
+    def at(level: float) -> float:
+        return float(ordered[math.ceil(count * level) - 1])
+
+    # A tail that is calm by chance hides its correlation; the body of the distribution shows it.
+    levels = [level for level in (*_BODY, share) if level <= share]
+    inflation = max(_inflation(in_time_order > at(level), 1 - level) for level in levels)
+    effective = max(int(count / inflation), 1)
     low_rank = max(stats.binom.ppf(_TAIL, effective, share), 1)
     high_rank = stats.binom.ppf(1 - _TAIL, effective, share) + 1
     return Estimate(
-        float(ordered[math.ceil(count * share) - 1]),
+        at(share),
         float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]),
         float(ordered[math.ceil(high_rank * count / effective) - 1]) if high_rank <= effective else math.inf,
     )
@@ -70,13 +75,16 @@ def needed_samples(share: float) -> int:
     return math.ceil(math.log(_TAIL) / math.log(share))
 
 
-def proportion(flags: np.ndarray) -> Estimate:
-    """The share of true values among ``flags``, given in time order, with its 95 % interval (Clopper-Pearson)."""
+def proportion(flags: np.ndarray, independent: bool = False) -> Estimate:
+    """The share of true values among ``flags``, given in time order, with its 95 % interval (Clopper-Pearson).
+
+    ``independent`` takes every flag as a trial of its own, however they cluster in time.
+    """
     count = len(flags)
     if not count:
         return NOT_CARRIED
     share = float(flags.mean())
-    effective = count / _inflation(flags, share)
+    effective = count / (1.0 if independent else _inflation(flags, share))
     hits = share * effective
     low = stats.beta.ppf(_TAIL, hits, effective - hits + 1) if hits > 0 else 0.0
     high = stats.beta.ppf(1 - _TAIL, hits + 1, effective - hits) if hits < effective else 1.0
@@ -171,7 +179,7 @@ def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: flo
             step: distribution(rows[f"{step}_ms"][answered & ~np.isnan(rows[f"{step}_ms"])].astype(float))
             for step in ("tokenize", "infer")
         },
-        "errors": proportion(~answered),
+        "errors": proportion(~answered, independent=True),
         "accuracy": {
             "checked": int(np.count_nonzero(checked)),
             "correct": int(np.count_nonzero(rows["outcome"][checked] == samples.OK)),

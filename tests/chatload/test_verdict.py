@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chatload import objective, samples, statistics, verdict
+
+RATE = 100.0
+LIMITS = objective.parse("p99<100ms,errors<5%")
+
+
+def summary(count=6_000, latency_s=0.010, lag_s=0.0001, outcome=samples.OK, bad=0) -> dict:
+    """Evenly spaced arrivals at RATE whose last ``bad`` ended in ``outcome``; latencies spread 1 % around the given one."""
+    spread = np.random.default_rng(1).uniform(0.99, 1.01, count)
+    packed = b"".join(
+        samples.ROW.pack(
+            serial / RATE,
+            serial / RATE + lag_s,
+            serial / RATE + latency_s * spread[serial],
+            0,
+            0,
+            outcome if serial >= count - bad else samples.OK,
+            0.1,
+            1.0,
+            1,
+        )
+        for serial in range(count)
+    )
+    return statistics.summarise(samples.from_bytes(packed), np.ones(count, bool), 0.0, count / RATE)
+
+
+def conduct(**changes) -> verdict.Conduct:
+    return verdict.Conduct(**{"expected": 6_000, "poisson": True, **changes})
+
+
+def judge(found: dict, **changes) -> verdict.Verdict:
+    return verdict.judge(found, LIMITS, conduct(**changes), RATE)
+
+
+def test_a_good_run_passes_and_says_why():
+    found = judge(summary())
+    assert found.outcome == verdict.PASS
+    assert found.reasons[0].startswith("p99<100ms met: p99 is 10.1 ms (95 % interval 10.1 ms to 10.1 ms)")
+
+
+def test_a_slow_server_fails():
+    found = judge(summary(latency_s=0.2))
+    assert found.outcome == verdict.FAIL
+    assert "p99<100ms missed" in found.reasons[0]
+
+
+@pytest.mark.parametrize("outcome", [samples.TIMEOUT, samples.RESET, samples.CONNECT, 503])
+def test_failures_fail_the_percentile_too(outcome):
+    found = judge(summary(outcome=outcome, bad=600))
+    assert found.outcome == verdict.FAIL
+    assert any("p99 is infinite" in reason for reason in found.reasons)
+    assert any("errors<5% missed" in reason for reason in found.reasons)
+
+
+def test_a_value_at_its_limit_is_not_guessed():
+    found = judge(summary(latency_s=0.09903))
+    assert found.outcome == verdict.INVALID
+    assert "not decided" in found.reasons[0]
+    assert "times as long" in found.reasons[0]
+
+
+def test_too_few_samples_do_not_decide():
+    found = judge(summary(count=100), expected=100)
+    assert found.outcome == verdict.INVALID
+    assert "the samples do not carry p99" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"interrupted": "Ctrl-C"}, "interrupted: Ctrl-C"),
+        ({"lost_workers": 1}, "1 worker(s) lost"),
+        ({"expected": 6_400}, "offered 6,000 arrivals where the plan foresaw 6,400"),
+        ({"expected": 6_010, "poisson": False}, "give or take 1"),
+    ],
+)
+def test_misconduct_makes_a_run_invalid_however_good_its_numbers(changes, reason):
+    found = judge(summary(), **changes)
+    assert found.outcome == verdict.INVALID
+    assert reason in found.reasons[0]
+
+
+def test_chance_may_move_a_poisson_count():
+    assert judge(summary(), expected=6_200).outcome == verdict.PASS
+
+
+def test_a_late_generator_is_not_the_servers_fault():
+    found = judge(summary(latency_s=0.2, lag_s=0.05))
+    assert found.outcome == verdict.INVALID
+    assert "the generator was late" in found.reasons[0]
+
+
+def test_lag_is_measured_against_what_is_claimed():
+    assert judge(summary(lag_s=0.0009)).outcome == verdict.PASS  # below the floor of 1 ms
+    assert judge(summary(latency_s=0.050, lag_s=0.004)).outcome == verdict.PASS  # below 10 % of p99
+    assert judge(summary(latency_s=0.050, lag_s=0.006)).outcome == verdict.INVALID
+
+
+def test_a_run_without_arrivals_is_invalid():
+    empty = statistics.summarise(np.empty(0, samples.DTYPE), np.empty(0, bool), 0.0, 1.0)
+    found = judge(empty, expected=0)
+    assert found.outcome == verdict.INVALID
+    assert "no arrival fell into the measured window" in found.reasons[0]
+
+
+def test_every_outcome_has_an_exit_code():
+    assert verdict.EXIT_CODES == {"pass": 0, "fail": 1, "invalid": 2}
