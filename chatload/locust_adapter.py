@@ -97,7 +97,9 @@ def _add_options(parser: Any) -> None:
     group = parser.add_argument_group("chatload")
     for option in settings.OPTIONS:
         default = getattr(Stream._scenario, option.name, option.default)
-        group.add_argument(option.flag, type=type(option.default), default=default, help=f"{option.help} [{default}]")
+        kind = type(option.default)
+        action = group.add_argument(option.flag, type=kind, default=default, help=f"{option.help} [{default}]")
+        action.include_in_web_ui = True  # Locust's parser sets this itself, but not for arguments of a group
 
 
 @events.init.add_listener
@@ -175,7 +177,7 @@ class _Session:
     # --- before a run ------------------------------------------------------------------------------------------
 
     def plan_users(self) -> None:
-        """Sets Locust's number of users from --rate, which start at once since a stream costs next to nothing, and its timer."""
+        """Sets Locust's timer, and its number of users from --rate; they start at once, since a stream costs nearly nothing."""
         options = self.environment.parsed_options
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
         if options is None:

@@ -55,16 +55,18 @@ def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | 
         return float(ordered[math.ceil(count * level) - 1])
 
     # A tail that is calm by chance hides its correlation; the body of the distribution shows it.
-    levels = [level for level in (*_BODY, share) if level <= share]
-    inflation = max(_inflation(in_time_order > at(level), 1 - level) for level in levels)
+    body = max((_inflation(in_time_order > at(level), 1 - level) for level in _BODY if level <= share), default=1.0)
+    inflation = max(body, _inflation(in_time_order > at(share), 1 - share))
     effective = max(int(count / inflation), 1)
     low_rank = max(stats.binom.ppf(_TAIL, effective, share), 1)
     high_rank = stats.binom.ppf(1 - _TAIL, effective, share) + 1
-    return Estimate(
-        at(share),
-        float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]),
-        float(ordered[math.ceil(high_rank * count / effective) - 1]) if high_rank <= effective else math.inf,
-    )
+    if high_rank <= effective:
+        high = float(ordered[math.ceil(high_rank * count / effective) - 1])
+    else:
+        # The samples above the percentile come in few clumps. Their largest bounds it where the body says that there are
+        # samples enough.
+        high = float(ordered[-1]) if count / body >= needed_samples(share) else math.inf
+    return Estimate(at(share), float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]), high)
 
 
 def needed_samples(share: float) -> int:

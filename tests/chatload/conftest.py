@@ -1,0 +1,123 @@
+"""Servers for tests: real sockets on free loopback ports, stopped by their own handle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def stand_in() -> Iterator[Callable[..., str]]:
+    """Starts a stand-in server (benchmarks/stand_in.py) with arguments; returns its URL. ``stand_in.kill()`` kills all."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: str) -> str:
+        command = [sys.executable, "-m", "benchmarks.stand_in", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    def kill() -> None:
+        for process in started:
+            process.kill()
+
+    start.kill = kill  # type: ignore[attr-defined]
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+class ScriptedServer:
+    """Accepts connections in threads and hands each to a script, which reads and writes as the test wants."""
+
+    def __init__(self, script: Callable[[socket.socket], None]) -> None:
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
+
+    def _serve(self, accepted: socket.socket) -> None:
+        with accepted, contextlib.suppress(OSError):  # the client may have gone, as some tests want
+            self._script(accepted)
+
+    def close(self) -> None:
+        # accept() in the thread returns only when the socket is shut down, not when it is closed.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[[Callable[[socket.socket], None]], ScriptedServer]]:
+    servers: list[ScriptedServer] = []
+
+    def start(script: Callable[[socket.socket], None]) -> ScriptedServer:
+        servers.append(ScriptedServer(script))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+class Locust:
+    """A real locust process with a scenario of this project, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "run"
+
+    def start(self, *arguments: str, scenario: str = "locustfiles/chatbot.py") -> subprocess.Popen:
+        command = [sys.executable, "-m", "locust", "-f", str(ROOT / scenario), "--skip-log-setup", *arguments]
+        command += ["--results", str(self.results)]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 60, **keywords: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments, **keywords)
+        return self.wait(process, timeout_s)
+
+    def wait(self, process: subprocess.Popen, timeout_s: float = 60) -> subprocess.CompletedProcess:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its workers too, had it left any
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def locust(tmp_path: Path) -> Locust:
+    return Locust(tmp_path)

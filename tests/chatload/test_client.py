@@ -1,0 +1,255 @@
+"""The client against real sockets: what each kind of answer, and each kind of trouble, is recorded as."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import time
+
+import gevent
+import pytest
+
+from chatload import samples
+from chatload.client import Client, Target
+from chatload.record import Record
+
+REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+BODY = b'{"intent":"greet","confidence":0.9}'
+HEAD = b"HTTP/1.1 200 \r\nServer-Timing: tokenize;dur=0.25, infer;dur=1.5\r\n"  # TorchServe sends no reason phrase
+ANSWER = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+def read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"{}"):
+        received = connection.recv(4096)
+        if not received:
+            raise ConnectionResetError
+        data += received
+    return data
+
+
+def answering(*pieces: bytes, pause_s: float = 0.0):
+    def script(connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause_s)
+
+    return script
+
+
+class Trial:
+    """A client of a port, and the samples that it writes."""
+
+    def __init__(
+        self, port: int, tls: ssl.SSLContext | None = None, timeout_s: float = 5.0, max_in_flight: int = 100
+    ) -> None:
+        self._record = Record()
+        self.rows: list[dict] = []
+        self.epoch_s = time.perf_counter()
+        self.client = Client(
+            gevent.get_hub().loop,
+            Target(socket.AF_INET, ("127.0.0.1", port), "localhost", tls),
+            lambda utterance: REQUEST,
+            lambda utterance, predicted: (samples.OK if predicted == "greet" else samples.WRONG, 0),
+            self._record.append,
+            time.perf_counter,
+            self.epoch_s,
+            timeout_s,
+            max_in_flight,
+        )
+
+    def send(self) -> None:
+        self.client.send(time.perf_counter() - self.epoch_s, 0)
+
+    def finish(self, within_s: float = 5.0) -> list[str]:
+        """Waits until nothing is in flight; returns the outcomes of all samples."""
+        deadline_s = time.monotonic() + within_s
+        while self.client.in_flight and time.monotonic() < deadline_s:
+            gevent.sleep(0.005)
+            self.client.expire()
+        self.client.abandon()
+        rows = samples.from_bytes(self._record.take())
+        self.rows = [dict(zip(rows.dtype.names, row, strict=True)) for row in rows.tolist()]
+        return [samples.outcome_name(row["outcome"]) for row in self.rows]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome"),
+    [
+        ([ANSWER], "ok"),
+        ([ANSWER[:30], ANSWER[30:90], ANSWER[90:]], "ok"),
+        (
+            [
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+                b"5\r\n" + BODY[:5] + b"\r\n",
+                b"%x\r\n" % (len(BODY) - 5) + BODY[5:] + b"\r\n0\r\n\r\n",
+            ],
+            "ok",
+        ),
+        ([ANSWER.replace(b"greet", b"other")], "wrong"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnope"], "wrong"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n", ANSWER], "ok"),
+        ([b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"], "http_503"),
+        ([b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"], "http_404"),
+        ([b"this is not HTTP\r\n\r\n"], "reset"),
+    ],
+)
+def test_an_answer_becomes_its_outcome(scripted, pieces, outcome):
+    trial = Trial(scripted(answering(*pieces, pause_s=0.01)).port)
+    trial.send()
+    assert trial.finish() == [outcome]
+
+
+def test_a_sample_holds_times_and_the_servers_own_timing(scripted):
+    trial = Trial(scripted(answering(ANSWER)).port)
+    trial.client.send(0.0, 0)
+    assert trial.finish() == ["ok"]
+    row = trial.rows[0]
+    assert row["intended_s"] == 0.0 < row["sent_s"] < row["done_s"] < 1
+    assert (row["tokenize_ms"], row["infer_ms"], row["bytes"]) == (0.25, 1.5, len(BODY))
+
+
+def test_connections_are_kept_and_used_again(scripted):
+    server = scripted(answering(ANSWER))
+    trial = Trial(server.port)
+    for _ in range(5):
+        trial.send()
+        while trial.client.in_flight:
+            gevent.sleep(0.001)
+    assert trial.finish() == ["ok"] * 5
+    assert server.connections == 1
+
+
+def test_a_slow_answer_delays_no_other(scripted):
+    held = []
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        if not held:
+            held.append(True)
+            time.sleep(0.3)
+        connection.sendall(ANSWER)
+
+    trial = Trial(scripted(script).port)
+    trial.send()
+    gevent.sleep(0.1)
+    for _ in range(5):
+        trial.send()
+    assert trial.finish() == ["ok"] * 6
+    latencies = [row["done_s"] - row["intended_s"] for row in trial.rows]
+    assert max(latencies[:-1]) < 0.2 < latencies[-1]
+
+
+def test_a_server_that_closes_an_idle_connection_costs_nothing(scripted):
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER)  # and closes
+
+    trial = Trial(scripted(script).port)
+    for _ in range(3):
+        trial.send()
+        gevent.sleep(0.05)
+    assert trial.finish() == ["ok"] * 3
+    assert trial.client.idle == []
+
+
+def test_a_connection_lost_in_mid_request_is_a_reset(scripted):
+    trial = Trial(scripted(lambda connection: read_request(connection)).port)
+    trial.send()
+    assert trial.finish() == ["reset"]
+
+
+def test_half_an_answer_is_a_reset(scripted):
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER[:60])
+
+    trial = Trial(scripted(script).port)
+    trial.send()
+    assert trial.finish() == ["reset"]
+
+
+def test_nobody_listening_is_a_connect_failure():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    trial = Trial(port)
+    for _ in range(3):
+        trial.send()
+    assert trial.finish() == ["connect"] * 3
+
+
+def test_no_answer_in_time_is_a_timeout_and_frees_its_place(scripted):
+    trial = Trial(scripted(lambda connection: time.sleep(1)).port, timeout_s=0.1, max_in_flight=1)
+    trial.send()
+    gevent.sleep(0.15)
+    trial.client.expire()
+    trial.send()
+    assert trial.finish() == ["timeout", "timeout"]
+    assert 0.1 < trial.rows[0]["done_s"] - trial.rows[0]["sent_s"] < 0.5
+
+
+def test_beyond_the_bound_arrivals_are_dropped(scripted):
+    trial = Trial(scripted(answering(ANSWER, pause_s=0.1)).port, max_in_flight=2)
+    for _ in range(5):
+        trial.send()
+    outcomes = trial.finish()
+    assert sorted(outcomes) == ["dropped"] * 3 + ["ok"] * 2
+    assert all(row["sent_s"] != row["sent_s"] for row in trial.rows if row["outcome"] == samples.DROPPED)  # NaN
+
+
+def test_what_is_still_out_at_the_end_is_unfinished(scripted):
+    trial = Trial(scripted(lambda connection: time.sleep(2)).port)
+    trial.send()
+    assert trial.finish(within_s=0.1) == ["unfinished"]
+    assert trial.client.in_flight == 0
+
+
+def test_deadlines_of_answered_requests_are_forgotten(scripted):
+    trial = Trial(scripted(answering(ANSWER)).port)
+    for _ in range(20):
+        trial.send()
+    while trial.client.in_flight:
+        gevent.sleep(0.001)
+    trial.client.trim()
+    assert len(trial.client._pending) == 0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem -subj /CN=localhost"
+    command += " -addext subjectAltName=DNS:localhost"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def tls_answering(folder):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+    def script(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            answering(ANSWER)(secured)
+
+    return script
+
+
+def test_https_with_a_trusted_certificate(scripted, certificate):
+    server = scripted(tls_answering(certificate))
+    trial = Trial(server.port, ssl.create_default_context(cafile=certificate / "cert.pem"))
+    for _ in range(3):
+        trial.send()
+        while trial.client.in_flight:
+            gevent.sleep(0.001)
+    assert trial.finish() == ["ok"] * 3
+    assert server.connections == 1
+
+
+def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certificate):
+    trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context())
+    trial.send()
+    assert trial.finish() == ["connect"]
