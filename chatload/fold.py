@@ -6,11 +6,16 @@ The same fold ends a run and reads one that was killed.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from chatload import objective, report, runfolder, statistics, verdict
+from chatload import objective, report, runfolder, samples, statistics, verdict
+
+_TREND_MOMENTS = 1_000
+_SHORTEST_CPU_S = 0.5
+_TRANSIENT = 1.5  # times the latency of what follows
 
 
 def finish(folder: Path) -> dict:
@@ -26,7 +31,9 @@ def finish(folder: Path) -> dict:
     header = {**header, "duration_s": max(end_s - start_s, 0.0), "generators": facts}
     summary = _summarise(found, start_s, end_s)
     clauses = objective.parse(header["objective"])
-    judged = verdict.judge(summary, clauses, _conduct(header, facts, start_s, end_s), header["rate"])
+    conduct = _conduct(header, facts, found, start_s, end_s)
+    judged = verdict.judge(summary, clauses, conduct, header["rate"])
+    header = {**header, "conduct": asdict(conduct)}
     runfolder.write_parquet(folder, found)
     runfolder.write_json(folder, header, summary, _verdict_json(judged))
     content = runfolder.read_json(folder)
@@ -50,15 +57,64 @@ def _summarise(found: runfolder.Rows, start_s: float, end_s: float) -> dict:
     return statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
 
 
-def _conduct(header: dict, facts: list[dict], start_s: float, end_s: float) -> verdict.Conduct:
+def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: float, end_s: float) -> verdict.Conduct:
     duration_s = max(end_s - start_s, 0.0)
+    ended = {fact["worker"] for fact in facts}
+    lost = _lost(header["workers"] - len(facts), ended, found) if facts else ()
     interrupted = header.get("interrupted", "")
-    lost = header["workers"] - len(facts)
     if not facts:
         interrupted = interrupted or "its processes were killed, all but the last moments of it is here"
+    edited = bool(header["edits"] or lost)
     planned = header["rate"] * duration_s
-    expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts) if header["edits"] or lost else planned
-    return verdict.Conduct(expected, header["arrivals"] == "poisson", lost if facts else 0, interrupted)
+    expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts) if edited else planned
+    rows = found.rows[(found.rows["intended_s"] >= start_s) & (found.rows["intended_s"] < end_s)]
+    rows = rows[np.argsort(rows["intended_s"], kind="stable")]
+    poisson = header["arrivals"] == "poisson"
+    steady = duration_s > 0 and len(rows) > 0 and not edited and not interrupted
+    return verdict.Conduct(
+        expected=expected,
+        poisson=poisson,
+        departs=steady and poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"]),
+        lost=lost,
+        interrupted=interrupted,
+        cpu_share=max((_busiest(fact["cpu"], start_s) for fact in facts), default=0.0),
+        trend=_trend(rows, start_s, end_s) if steady else 1.0,
+        settled_s=_settled_s(rows, start_s, end_s) if steady else None,
+    )
+
+
+def _lost(count: int, ended: set[int], found: runfolder.Rows) -> tuple[str, ...]:
+    """The generator processes that never said that they had ended, each with the last moment that it reported."""
+    silent = sorted(set(found.worker.tolist()) - ended)
+    named = [
+        f"number {worker}, silent from {found.rows['intended_s'][found.worker == worker].max():.1f} s" for worker in silent
+    ]
+    return tuple(named + ["one that never reported"] * (count - len(named)))
+
+
+def _busiest(cpu: list[list[float]], start_s: float) -> float:
+    """The largest share of a core between two readings [moment, CPU seconds so far] after ``start_s``."""
+    pairs = zip(cpu, cpu[1:], strict=False)
+    shares = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs if a[0] >= start_s and b[0] - a[0] > _SHORTEST_CPU_S]
+    return max(shares, default=0.0)
+
+
+def _trend(rows: np.ndarray, start_s: float, end_s: float) -> float:
+    """Answers only: a server that has gone answers nothing, and nothing is in flight then; that is failure, not trend."""
+    answers = rows[samples.answered(rows)]
+    moments = np.linspace(start_s, end_s, _TREND_MOMENTS)
+    return statistics.trend(statistics.in_flight(answers, moments))
+
+
+def _settled_s(rows: np.ndarray, start_s: float, end_s: float) -> float | None:
+    """The moment at which a transient ended, where it took more than a tenth of the window and stood out."""
+    answers = rows[samples.answered(rows)]
+    latency_ms = samples.latency_ms(answers)
+    cut = statistics.transient(latency_ms)
+    if not cut or latency_ms[:cut].mean() < _TRANSIENT * latency_ms[cut:].mean():
+        return None
+    settled_s = float(answers["intended_s"][cut])
+    return settled_s if settled_s - start_s > (end_s - start_s) / 10 else None
 
 
 def _integral(rates: list[list[float]], start_s: float, end_s: float) -> float:

@@ -5,6 +5,7 @@ Wires schedule, utterances, dispatcher, client and record to gevent's event loop
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import resource
@@ -25,7 +26,27 @@ from chatload.record import Record
 
 _TICK_S = 0.05
 _REPORT_S = 0.25
+_CPU_S = 2.0
 _SPARE_DESCRIPTORS = 64  # for everything that is not a connection to the target
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How an https server is verified: by the system's certificates, by those in a file, or not at all."""
+
+    ca_file: str = ""
+    insecure: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """The settings for ssl. Raises contract.HostError when the file holds no certificates."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise contract.HostError(f"--ca-file {self.ca_file}: no certificates can be read from it ({error})") from error
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,7 @@ class Plan:
 
     url: str
     token_file: str
+    tls: Tls
     arrivals: str
     seed: int
     worker: int
@@ -48,14 +70,17 @@ class Plan:
 
 @dataclass
 class Facts:
-    """How a generator process fared, beside its samples. Times are seconds since its epoch."""
+    """How a generator process fared, beside its samples. Times are seconds since its epoch.
+
+    ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far).
+    """
 
     worker: int
     timer: str
     max_in_flight: int
     rates: list[tuple[float, float]] = field(default_factory=list)
+    cpu: list[tuple[float, float]] = field(default_factory=list)
     ended_s: float = 0.0
-    cpu_s: float = 0.0
     max_rss_mib: float = 0.0
 
     def as_json(self) -> dict:
@@ -101,7 +126,7 @@ class Generator:
         self._stopping = False
         self._requests = contract.Requests([u.text for u in plan.utterances], plan.url, read_token(plan.token_file))
         self._token_read = _modified(plan.token_file)
-        target = resolve(plan.url)
+        target = resolve(plan.url, plan.tls)
         in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
         seeds = arrivals.seeds(plan.seed, plan.worker)
         loop = gevent.get_hub().loop
@@ -167,12 +192,12 @@ class Generator:
         self._ticking.kill()
         self._timer.close()
         gc.unfreeze()
-        self.facts.cpu_s = time.process_time() - self._cpu_started_s
+        self._measure_cpu()
         self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self._hand_over()
 
     def _tick(self) -> None:
-        reported_s = self.now_s
+        reported_s = measured_s = self.now_s
         while True:
             gevent.sleep(_TICK_S)
             self._client.expire()
@@ -181,6 +206,12 @@ class Generator:
                 reported_s = self.now_s
                 self._renew_token()
                 self._hand_over()
+            if self.now_s - measured_s >= _CPU_S:
+                measured_s = self.now_s
+                self._measure_cpu()
+
+    def _measure_cpu(self) -> None:
+        self.facts.cpu.append((self.now_s, time.process_time() - self._cpu_started_s))
 
     def _hand_over(self) -> None:
         self._report(self._record.take(), self._labels.names)
@@ -188,23 +219,21 @@ class Generator:
     def _renew_token(self) -> None:
         """Takes up a token that the server has rotated in its key file."""
         modified = _modified(self._plan.token_file)
-        if modified != self._token_read:
-            self._token_read = modified
-            self._requests.set_token(read_token(self._plan.token_file))
+        # TorchServe writes the file in place: what cannot be read now is read whole the next time.
+        with contextlib.suppress(contract.TokenError):
+            if modified != self._token_read:
+                self._requests.set_token(read_token(self._plan.token_file))
+                self._token_read = modified
 
 
-def resolve(url: str) -> Target:
+def resolve(url: str, tls: Tls) -> Target:
     """The target behind a URL. Raises contract.HostError when its name does not resolve."""
     https, host, port, _ = contract.split_host(url)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise contract.HostError(f"host {url!r}: the name {host!r} does not resolve ({error})") from error
-    return Target(family, address, host, _tls_context() if https else None)
-
-
-def _tls_context() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return Target(family, address, host, tls.context() if https else None)
 
 
 def read_token(path: str) -> str:

@@ -177,11 +177,12 @@ class _Session:
     # --- before a run ------------------------------------------------------------------------------------------
 
     def plan_users(self) -> None:
-        """Sets Locust's timer, and its number of users from --rate; they start at once, since a stream costs nearly nothing."""
+        """Sets Locust's timer, and its number of users from --rate, which start at once: a stream costs nearly nothing."""
         options = self.environment.parsed_options
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
         if options is None:
             return
+        options.enable_rebalancing = True  # the streams of a lost worker move to the others
         if options.headless and options.run_time:
             options.planned_run_time_s = options.run_time  # travels to the workers with the other options
             options.run_time += _STOP_AFTER_END_S
@@ -207,10 +208,11 @@ class _Session:
 
     def _check(self, wanted: settings.Settings) -> tuple[dict, str, list[corpus.Utterance]]:
         """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
-        generator.resolve(wanted.host)
+        tls = generator.Tls(wanted.ca_file, wanted.insecure)
+        generator.resolve(wanted.host, tls)
         split, utterances = corpus.choose_split(read_corpus(wanted.corpus))
         token = generator.read_token(wanted.token_file)
-        return preflight.check(wanted.host, token, utterances[0].text, wanted.timeout_s), split, utterances
+        return preflight.check(wanted.host, tls.context(), token, utterances[0].text, wanted.timeout_s), split, utterances
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
@@ -280,6 +282,7 @@ class _Session:
         plan = generator.Plan(
             url=wanted.host,
             token_file=wanted.token_file,
+            tls=generator.Tls(wanted.ca_file, wanted.insecure),
             arrivals=wanted.arrivals,
             seed=wanted.seed,
             worker=max(getattr(runner, "worker_index", 0), 0),

@@ -26,11 +26,14 @@ class _ServerError(msgspec.Struct):
     message: str = ""
 
 
-def check(url: str, token: str, text: str, timeout_s: float) -> dict:
+def check(url: str, tls: ssl.SSLContext, token: str, text: str, timeout_s: float) -> dict:
     """The model behind ``url`` as {"name", "version"}, from its answer to ``text``. Raises PreflightError."""
     https, host, port, path = contract.split_host(url)
-    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
-    connection = kind(host, port, timeout=timeout_s)
+    connection: http.client.HTTPConnection
+    if https:
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
         connection.request("POST", path, msgspec.json.encode({"text": text}), headers)

@@ -37,9 +37,11 @@ OPTIONS = (
     Option("seed", 1, "seed of arrivals and utterances: same seed, same plan"),
     Option("warmup", "5s", "time at the start that is left out of the summary"),
     Option("timeout", "10s", "how long a request may take before it is given up"),
-    Option("objective", "p99<100ms,errors<1%", "what the run has to show; see docs/reference/objective.md"),
+    Option("objective", "p99<250ms,errors<1%", "what the run has to show; see docs/reference/objective.md"),
     Option("results", "", "folder for this run's results (default: results/<run id>)"),
     Option("token_file", "", "file with the server's token: the token alone, or TorchServe's key_file.json"),
+    Option("ca_file", "", "file of certificates that vouch for an https server, instead of the system's"),
+    Option("insecure", "no", "yes: do not verify the certificate of an https server"),
     Option("max_in_flight", 10_000, "requests in flight per process beyond which arrivals are dropped"),
 )
 
@@ -59,6 +61,8 @@ class Settings:
     objective: str
     results: str
     token_file: str
+    ca_file: str
+    insecure: bool
     max_in_flight: int
     run_time_s: float
 
@@ -84,6 +88,8 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         objective=str(options["objective"]),
         results=str(options["results"]),
         token_file=str(options["token_file"]),
+        ca_file=str(options["ca_file"]),
+        insecure=_yes(options, "insecure"),
         max_in_flight=int(_number(options, "max_in_flight", whole=True)),
         run_time_s=float(run_time_s or 0),
     )
@@ -113,6 +119,13 @@ def _number(options: Mapping[str, Any], name: str, zero: bool = False, whole: bo
         kind = "whole number" if whole else "number"
         raise SettingsError(f"{flag} {value}: write a {kind} {'of at least 0' if zero else 'above 0'}")
     return number
+
+
+def _yes(options: Mapping[str, Any], name: str) -> bool:
+    value = str(options[name]).lower()
+    if value not in ("yes", "no"):
+        raise SettingsError(f"--{name.replace('_', '-')} {options[name]!r}: write yes or no")
+    return value == "yes"
 
 
 def _duration_s(options: Mapping[str, Any], name: str) -> float:

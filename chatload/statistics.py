@@ -24,6 +24,7 @@ _TAIL = (1 - _CONFIDENCE) / 2
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
 _BODY = (0.5, 0.9)
+_TREND_BLOCKS = 10
 
 NOT_CARRIED = Estimate(None, None, None)
 
@@ -145,6 +146,50 @@ def distribution(in_time_order: np.ndarray, shares: Sequence[float] = PERCENTILE
     found["mean"] = mean(finite)
     found["max"] = Estimate(float(finite.max()), None, None) if len(finite) else NOT_CARRIED
     return found
+
+
+def in_flight(rows: np.ndarray, moments_s: np.ndarray) -> np.ndarray:
+    """How many requests were out (intended, not yet done) at each moment; those never done are out to the end."""
+    done_s = np.sort(np.where(np.isnan(rows["done_s"]), np.inf, rows["done_s"]))
+    begun = np.searchsorted(np.sort(rows["intended_s"]), moments_s, side="right")
+    return begun - np.searchsorted(done_s, moments_s, side="right")
+
+
+def trend(values: np.ndarray) -> float:
+    """By what factor a series of equally spaced values changes from its first to its last third; 1 where that is chance.
+
+    Chance is what Kendall's rank test on ten block means calls so (p >= 0.01): it asks for a trend, not for a shape, and a
+    periodic stall or a single burst has none.
+    """
+    means = _block_means(values.astype(float), _TREND_BLOCKS)
+    if len(values) < _TREND_BLOCKS or stats.kendalltau(np.arange(_TREND_BLOCKS), means).pvalue >= 0.01:
+        return 1.0
+    third = len(values) // 3
+    # One request more or less is no trend, however few there are.
+    return (float(values[-third:].mean()) + 1) / (float(values[:third].mean()) + 1)
+
+
+def transient(in_time_order: np.ndarray) -> int:
+    """How many values at the start belong to a transient, by MSER-5 (White, Cobb and Spratt 2000).
+
+    Cuts where the standard error of the mean of what is left, in batches of five, is smallest. A cut in the second half says
+    that there is no steady part to be found, and counts as none.
+    """
+    batches = _block_means(in_time_order, len(in_time_order) // 5) if len(in_time_order) >= 10 else np.empty(0)
+    count = len(batches)
+    if not count:
+        return 0
+    left = np.arange(count, 0, -1)
+    sums, squares = np.cumsum(batches[::-1])[::-1], np.cumsum(batches[::-1] ** 2)[::-1]
+    errors = (squares - sums**2 / left) / left**2
+    cut = int(np.argmin(errors[: count // 2 + 1]))
+    return cut * 5 if cut < count // 2 else 0
+
+
+def departs_from_poisson(intended_s: np.ndarray, rate: float) -> bool:
+    """Whether arrivals in time order are not a Poisson process of constant rate (Kolmogorov-Smirnov, p < 0.0001)."""
+    gaps = np.diff(intended_s)
+    return len(gaps) > 0 and bool(stats.kstest(gaps, "expon", args=(0, 1 / rate)).pvalue < 1e-4)
 
 
 def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: float) -> dict:

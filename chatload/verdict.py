@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatload.objective import LATENCIES, MISSED, UNDECIDED, Clause, Estimate
-from chatload.units import format_ms
+from chatload.units import format_ms, format_share
 
 PASS, FAIL, INVALID = "pass", "fail", "invalid"
 EXIT_CODES = {PASS: 0, FAIL: 1, INVALID: 2}
 
 _LAG_SHARE_OF_P99 = 0.10
 _LAG_FLOOR_MS = 1.0
+_CPU_SHARE = 0.90
+_TREND = 1.5
 _POISSON_BOUND = 3.29  # standard deviations: 99.9 % of Poisson counts lie within
 
 
@@ -26,14 +28,21 @@ class Conduct:
     """How a run went, beside its samples.
 
     ``expected`` is the number of arrivals that the plan foresaw for the measured window (the integral of the planned
-    rate), ``poisson`` whether chance may move that number, ``lost_workers`` counts generator processes whose final
-    report never came, ``interrupted`` says by what the run was ended before its time (empty: it was not).
+    rate), ``poisson`` whether chance may move that number, ``departs`` whether the arrivals were not those of the planned
+    process. ``lost`` names generator processes whose final report never came, with the last moment they spoke of.
+    ``interrupted`` says by what the run was ended before its time (empty: it was not). ``cpu_share`` is the busiest
+    generator process's share of a core over its busiest seconds. ``trend`` is the factor by which requests in flight
+    changed over the window (1: steady), ``settled_s`` the moment at which latency had settled.
     """
 
     expected: float
     poisson: bool
-    lost_workers: int = 0
+    departs: bool = False
+    lost: tuple[str, ...] = ()
     interrupted: str = ""
+    cpu_share: float = 0.0
+    trend: float = 1.0
+    settled_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Verdict:
 def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: float) -> Verdict:
     """The verdict over a summary (statistics.summarise) of a run at ``rate`` arrivals per second."""
     judgements = tuple(_judge_clause(clause, summary, rate) for clause in objective)
-    faults = invalidities(summary, conduct)
+    faults = invalidities(summary, objective, conduct)
     if faults:
         return Verdict(INVALID, tuple(faults), judgements)
     missed = [_explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
@@ -69,20 +78,28 @@ def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: fl
     return Verdict(PASS, tuple(_explain(judgement, rate) for judgement in judgements), judgements)
 
 
-def invalidities(summary: dict, conduct: Conduct) -> list[str]:
+def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
     """Why the run cannot speak about the server, each with what to do; empty when it can."""
     faults = []
     if conduct.interrupted:
         faults.append(f"interrupted: {conduct.interrupted}; run it again to its end")
-    if conduct.lost_workers:
-        faults.append(f"{conduct.lost_workers} worker(s) lost: their last arrivals are unknown; run it again")
+    if conduct.lost:
+        faults.append(
+            f"{len(conduct.lost)} worker(s) lost ({', '.join(conduct.lost)}): what they sent last is unknown; run it again"
+        )
     if not summary["planned"]:
         faults.append("no arrival fell into the measured window; run longer than the warm-up, or at a higher rate")
         return faults
-    return faults + _generator_faults(summary) + _offered_faults(summary, conduct)
+    return [
+        *faults,
+        *_lag_faults(summary),
+        *_capacity_faults(summary, objective, conduct),
+        *_offered_faults(summary, conduct),
+        *_steadiness_faults(conduct),
+    ]
 
 
-def _generator_faults(summary: dict) -> list[str]:
+def _lag_faults(summary: dict) -> list[str]:
     lag_ms, p99_ms = summary["lag_ms"]["p99"].value, summary["latency_ms"]["p99"].value
     if lag_ms is None:
         lag_ms = summary["lag_ms"]["max"].value
@@ -98,15 +115,47 @@ def _generator_faults(summary: dict) -> list[str]:
     ]
 
 
+def _capacity_faults(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
+    faults = []
+    if conduct.cpu_share > _CPU_SHARE:
+        faults.append(
+            f"a generator process was saturated ({format_share(conduct.cpu_share)} of a core); "
+            "lower the rate or use more processes (--processes)"
+        )
+    allowed = next((clause.limit for clause in objective if clause.subject == "errors"), 0.0)
+    if summary["dropped"] > allowed * summary["planned"]:
+        faults.append(
+            f"{summary['dropped']:,} arrivals were dropped, more in flight than --max-in-flight allows; "
+            "the server is far behind: lower the rate, or raise the bound"
+        )
+    return faults
+
+
 def _offered_faults(summary: dict, conduct: Conduct) -> list[str]:
     allowed = _POISSON_BOUND * math.sqrt(conduct.expected) if conduct.poisson else 0.0
     # Both ends of the window may cut a gap in two, whatever the process.
     if abs(summary["planned"] - conduct.expected) <= allowed + 1:
-        return []
+        return ["the arrivals were not the planned process; please report this as a bug"] if conduct.departs else []
     return [
         f"offered {summary['planned']:,} arrivals where the plan foresaw {conduct.expected:,.0f} "
         f"(give or take {allowed + 1:,.0f}); let the streams start within the warm-up, or run longer"
     ]
+
+
+def _steadiness_faults(conduct: Conduct) -> list[str]:
+    if conduct.trend > _TREND:
+        return [
+            f"not in steady state: requests in flight grew {conduct.trend:.1f} times over the run, so its latency is that "
+            "of its length; the server cannot keep up: lower the rate"
+        ]
+    if conduct.trend < 1 / _TREND:
+        return [
+            f"not in steady state: requests in flight fell to {format_share(conduct.trend)} over the run; "
+            "the server was still warming up: raise --warmup"
+        ]
+    if conduct.settled_s is not None:
+        return [f"the warm-up was too short: latency settled only after {conduct.settled_s:.1f} s (MSER-5); raise --warmup"]
+    return []
 
 
 def _judge_clause(clause: Clause, summary: dict, rate: float) -> Judgement:

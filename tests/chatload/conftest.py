@@ -92,32 +92,34 @@ class Locust:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results = folder / "run"
+        self._started: list[subprocess.Popen] = []
 
     def start(self, *arguments: str, scenario: str = "locustfiles/chatbot.py") -> subprocess.Popen:
         command = [sys.executable, "-m", "locust", "-f", str(ROOT / scenario), "--skip-log-setup", *arguments]
         command += ["--results", str(self.results)]
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        self._started.append(process)
+        return process
 
     def run(self, *arguments: str, timeout_s: float = 60, **keywords: str) -> subprocess.CompletedProcess:
         process = self.start(*arguments, **keywords)
         return self.wait(process, timeout_s)
 
     def wait(self, process: subprocess.Popen, timeout_s: float = 60) -> subprocess.CompletedProcess:
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its workers too, had it left any
+        out, err = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def end(self) -> None:
+        """Ends what a test has left running, workers and all."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 @pytest.fixture
-def locust(tmp_path: Path) -> Locust:
-    return Locust(tmp_path)
+def locust(tmp_path: Path) -> Iterator[Locust]:
+    started = Locust(tmp_path)
+    yield started
+    started.end()

@@ -74,7 +74,12 @@ def test_too_few_samples_do_not_decide():
     ("changes", "reason"),
     [
         ({"interrupted": "Ctrl-C"}, "interrupted: Ctrl-C"),
-        ({"lost_workers": 1}, "1 worker(s) lost"),
+        ({"lost": ("number 1, silent from 3.0 s",)}, "1 worker(s) lost (number 1, silent from 3.0 s)"),
+        ({"cpu_share": 0.97}, "a generator process was saturated (97.0 % of a core)"),
+        ({"trend": 3.0}, "requests in flight grew 3.0 times"),
+        ({"trend": 0.3}, "fell to 30.0 %"),
+        ({"settled_s": 12.0}, "the warm-up was too short: latency settled only after 12.0 s"),
+        ({"departs": True}, "the arrivals were not the planned process"),
         ({"expected": 6_400}, "offered 6,000 arrivals where the plan foresaw 6,400"),
         ({"expected": 6_010, "poisson": False}, "give or take 1"),
     ],

@@ -1,0 +1,296 @@
+"""The generator measured: against stand-ins of known latency, and beside its peers, all in one run on one machine.
+
+    python -m benchmarks.engine              everything, about 20 minutes
+    python -m benchmarks.engine lag rate     only these
+
+The generator is pinned to core 0, the server to core 1. Prints a Markdown table. wrk and wrk2 take part where they are found
+(wrk on the PATH, wrk2 at $WRK2). Every figure is the median of several rounds, in which the tools take turns, with the
+smallest and largest in brackets: machines drift.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATOR_CORE, SERVER_CORE = "0", "1"
+ROUNDS = 5
+LUA = 'wrk.method="POST"\nwrk.body=[[{"text": "change company address"}]]\nwrk.headers["Content-Type"]="application/json"\n'
+
+
+@contextlib.contextmanager
+def stand_in(*arguments: str, core: str = SERVER_CORE) -> Iterator[str]:
+    """A stand-in server on a core of its own; gives its URL."""
+    command = ["taskset", "-c", core, sys.executable, "-m", "benchmarks.stand_in", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def chatload(url: str, rate: float, seconds: int, *options: str, core: str = GENERATOR_CORE) -> dict:
+    """The run.json of a chatload run of ``seconds`` after 2 s of warm-up; streams of 20/s, so that Locust has few users."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "run"
+        command = ["taskset", "-c", core, sys.executable, "-m", "locust", "-f", "locustfiles/chatbot.py", "--headless"]
+        command += ["--skip-log-setup", "--only-summary", "--host", url, "--rate", str(rate), "--stream-rate", "20"]
+        command += ["--warmup", "2s", "--run-time", f"{seconds + 2}s", "--results", str(results), *options]
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return json.loads((results / "run.json").read_text())
+
+
+def fast_http_user(url: str, users: int, seconds: int, each_per_s: float = 0) -> dict:
+    """The JSON line of benchmarks/fast_http_user.py."""
+    command = ["taskset", "-c", GENERATOR_CORE, sys.executable, "-m", "locust", "-f", "benchmarks/fast_http_user.py"]
+    command += ["--headless", "--skip-log-setup", "--only-summary", "--host", url, "--users", str(users)]
+    command += ["--spawn-rate", str(users), "--run-time", f"{seconds}s"]
+    environment = {**os.environ, "EACH_USER_PER_S": str(each_per_s)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+def wrk(url: str, seconds: int, connections: int, rate: float | None = None) -> dict:
+    """Requests per second, and p50 and p99 in ms, of wrk, or of wrk2 at a rate."""
+    program = os.environ["WRK2"] if rate else "wrk"
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(LUA)
+        script.flush()
+        command = ["taskset", "-c", GENERATOR_CORE, program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        command += [f"-R{rate:g}"] if rate else []
+        command += ["-s", script.name, f"{url}/predictions/intent"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {name: re.search(rf"^\s*{share}%\s+([\d.]+)(us|ms|s)", text, re.M) for name, share in (("p50", 50), ("p99", 99))}
+    scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    times = {f"{name}_ms": float(match[1]) * scale[match[2]] for name, match in found.items() if match}
+    served = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert served is not None
+    return {"rate": float(served[1]), **times}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table: what was measured, the target, and what came out."""
+
+    name: str
+    target: str
+    measured: str
+
+
+def middle(values: list[float], form: str = "{:.3g}") -> str:
+    """Median with the smallest and largest in brackets."""
+    low, mid, high = (form.format(f(values)) for f in (min, statistics.median, max))
+    return f"{mid} ({low} to {high})"
+
+
+def lag() -> list[Figure]:
+    """Lag at 5,000/s against the null server."""
+    found: dict[str, list[float]] = {"p50": [], "p99": [], "p99.9": []}
+    with stand_in("null") as url:
+        for _ in rounds("lag"):
+            summary = chatload(url, 5_000, 20)["summary"]
+            for name, values in found.items():
+                values.append(summary["lag_ms"][name]["value"])
+    targets = {"p50": "<= 0.05 ms", "p99": "<= 0.15 ms", "p99.9": "<= 1 ms"}
+    return [Figure(f"lag {name} at 5,000/s, ms", targets[name], middle(values)) for name, values in found.items()]
+
+
+def latency() -> list[Figure]:
+    """Median latency against the null server at 1,000/s, beside wrk2."""
+    ours, theirs = [], []
+    with stand_in("null") as url:
+        for _ in rounds("latency"):
+            ours.append(chatload(url, 1_000, 12)["summary"]["latency_ms"]["p50"]["value"])
+            if "WRK2" in os.environ:
+                theirs.append(wrk(url, 12, 16, 1_000)["p50_ms"])
+    figures = [Figure("median latency at 1,000/s, null server, ms", "", middle(ours))]
+    if theirs:
+        figures += [
+            Figure("the same, wrk2, ms", "", middle(theirs)),
+            Figure("ratio", "<= 0.25", middle([a / b for a, b in zip(ours, theirs, strict=True)])),
+        ]
+    return figures
+
+
+def rate() -> list[Figure]:
+    """The highest open-loop rate with lag p99 <= 1 ms, beside FastHttpUser's highest closed-loop rate on the same core."""
+    ours, theirs, plain = [], [], []
+    with stand_in("null") as url:
+        for _ in rounds("rate", 3):
+            theirs.append(max(per_second(fast_http_user(url, users, 6)) for users in (20, 50, 100)))
+            ours.append(highest(lambda offered: keeps_up(chatload(url, offered, 6)["summary"])))
+            if shutil.which("wrk"):
+                plain.append(wrk(url, 6, 50)["rate"])
+    figures = [
+        Figure("highest open-loop rate with lag p99 <= 1 ms, /s", "", middle(ours, "{:,.0f}")),
+        Figure("FastHttpUser's highest closed-loop rate, /s", "", middle(theirs, "{:,.0f}")),
+        Figure("ratio", ">= 2.5, aim 4", middle([a / b for a, b in zip(ours, theirs, strict=True)])),
+    ]
+    return figures + (
+        [Figure("wrk's closed-loop rate (C; the null server's limit), /s", "", middle(plain, "{:,.0f}"))] if plain else []
+    )
+
+
+def per_second(found: dict) -> float:
+    return found["requests"] / found["seconds"]
+
+
+def keeps_up(summary: dict) -> bool:
+    """Whether a run at a rate was punctual, complete and served."""
+    lag_ms = summary["lag_ms"]["p99"]["value"]
+    complete = summary["planned"] == summary["ok"] + summary["wrong"]
+    return complete and lag_ms is not None and lag_ms <= 1.0
+
+
+def highest(holds: Callable[[float], bool], low: float = 10_000, step: float = 1.05) -> float:
+    """The highest rate that holds: doubled until one does not, then bisected to 5 %."""
+    if not holds(low):
+        return math.nan
+    high = low * 2
+    while holds(high):
+        low, high = high, high * 2
+    while high / low > step:
+        mid = math.sqrt(low * high)
+        low, high = (mid, high) if holds(mid) else (low, mid)
+    return low
+
+
+def cpu() -> list[Figure]:
+    """CPU time per request at 10,000/s, beside FastHttpUser's."""
+    ours, theirs = [], []
+    with stand_in("null") as url:
+        for _ in rounds("cpu"):
+            run = chatload(url, 10_000, 10)["run"]
+            sent = 10_000 * run["generators"][0]["ended_s"]
+            ours.append(run["generators"][0]["cpu_s"] / sent * 1e6)
+            found = fast_http_user(url, 100, 10, each_per_s=100)
+            theirs.append(found["cpu_s"] / found["requests"] * 1e6)
+    return [
+        Figure("CPU per request at 10,000/s, us", "", middle(ours)),
+        Figure("the same, FastHttpUser at up to 10,000/s, us", "", middle(theirs)),
+        Figure("ratio", "<= 0.35", middle([a / b for a, b in zip(ours, theirs, strict=True)])),
+    ]
+
+
+def stall() -> list[Figure]:
+    """The stall server: 0.5 s held in every 10 s; theory: p99 400 ms, p99.9 490 ms."""
+    found: dict[str, list[float]] = {"p99": [], "p99.9": []}
+    for _ in rounds("stall", 3):
+        with stand_in("stall") as url:
+            # Whole periods and no warm-up, so that exactly 5 % of the time is stalled.
+            summary = chatload(url, 500, 60, "--warmup", "0s", "--run-time", "60s")["summary"]
+        for name, values in found.items():
+            values.append(summary["latency_ms"][name]["value"])
+    return [
+        Figure("stall server, 500/s, 60 s: p99, ms", "400 within 2 %", middle(found["p99"])),
+        Figure("stall server, 500/s, 60 s: p99.9, ms", "490 within 2 %", middle(found["p99.9"])),
+    ]
+
+
+def queue() -> list[Figure]:
+    """An M/M/1 queue at 70 % load: latency is exponential with mean service / (1 - load)."""
+    service_s, load, figures = 0.002, 0.7, []
+    with stand_in("mm1", "--service", str(service_s)) as url:
+        summary = chatload(url, load / service_s, 300)["summary"]
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        theory_ms = -math.log(1 - share) * service_s / (1 - load) * 1e3
+        estimate = summary["latency_ms"][name]
+        inside = estimate["low"] <= theory_ms <= (estimate["high"] or math.inf)
+        bounds = f"{estimate['low']:.3g} to {estimate['high']:.3g}"
+        said = f"{estimate['value']:.3g} ({bounds}), theory {'inside' if inside else 'OUTSIDE'}"
+        figures.append(Figure(f"M/M/1 at 70 % load: {name}, ms", f"{theory_ms:.3g} inside the interval", said))
+    return figures
+
+
+def memory() -> list[Figure]:
+    """The generator's memory between 1 and 10 million samples of one run."""
+    command = ["taskset", "-c", GENERATOR_CORE, sys.executable, "-m", "locust", "-f", "locustfiles/chatbot.py", "--headless"]
+    at: dict[int, float] = {}
+    with stand_in("null") as url, tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "run"
+        command += [
+            "--skip-log-setup",
+            "--host",
+            url,
+            "--rate",
+            "20000",
+            "--stream-rate",
+            "100",
+            "--run-time",
+            "515s",
+            "--results",
+            str(results),
+        ]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with tqdm(total=10_000_000, desc="memory", disable=None) as bar:
+            while process.poll() is None and 10_000_000 not in at:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+                rows = sum(path.stat().st_size for path in results.glob("parts/*.rows")) // 44
+                bar.update(rows - bar.n)
+                for mark in (1_000_000, 5_000_000, 10_000_000):
+                    if rows >= mark and mark not in at:
+                        at[mark] = rss_mib(process.pid)
+        process.wait()
+    said = ", ".join(f"{mark // 1_000_000} M: {value:.1f} MiB" for mark, value in at.items())
+    growth = at.get(10_000_000, math.nan) - at.get(1_000_000, math.nan)
+    return [Figure("RSS growth from 1 to 10 million samples", "< 50 MB", f"{growth:.1f} MiB ({said})")]
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(match[1]) / 1024 if match else math.nan
+
+
+def rounds(name: str, count: int = ROUNDS) -> Iterable[int]:
+    """Rounds with a progress bar, quiet when not a terminal."""
+    return tqdm(range(count), desc=name, disable=None)
+
+
+PARTS = {part.__name__: part for part in (lag, latency, rate, cpu, stall, queue, memory)}
+
+
+def main() -> None:
+    """Measures what is named on the command line, or everything, and prints the table."""
+    chosen = sys.argv[1:] or list(PARTS)
+    for name in chosen:
+        if name not in PARTS:
+            sys.exit(f"benchmarks.engine: no part called {name!r}: choose from {', '.join(PARTS)}")
+    if not {int(GENERATOR_CORE), int(SERVER_CORE)} <= os.sched_getaffinity(0):
+        sys.exit("benchmarks.engine: needs two cores, one for the generator and one for the server")
+    print(f"{date.today()}, {processor()}, Python {platform.python_version()}, median of rounds (smallest to largest)\n")
+    print("| figure | target | measured |\n|---|---|---|")
+    for name in chosen:
+        for figure in PARTS[name]():
+            print(f"| {figure.name} | {figure.target} | {figure.measured} |", flush=True)
+
+
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

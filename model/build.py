@@ -1,0 +1,262 @@
+"""The build: train or take, compile, check parity, archive. A step with unchanged inputs is skipped and says so."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model import ROOT, archive, artefact, checkpoint, fingerprint, parity
+from model.card import JSON_NAME as CARD_NAME
+from model.card import card_of, percent, read_card, write_card
+from model.corpus import Corpus, read_corpus
+from model.encoder import WEIGHTS_SHA256, encoder_folder, verified_encoder
+from model.evaluation import accuracy_of, probabilities_of
+from model.layout import ARTEFACT_FILES
+from model.lock import only_build
+from model.problem import BuildProblem, UserProblem
+from model.recipes import Recipe, find_recipe
+from model.training import Hyperparameters, epochs_for, seeded, train
+from model.versions import versions
+
+DEFAULT_CORPUS = ROOT / "corpus" / "support.tsv"
+MINILM, BERT_BASE = "minilm", "bert-base"
+# What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
+TRAINING_SOURCES = ("training.py",)
+COMPILE_SOURCES = ("artefact.py", "checkpoint.py")
+ARCHIVE_SOURCES = ("archive.py",)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to build: a model's name or folder, for a target by a recipe, from a corpus by a seed, into a store."""
+
+    model: str
+    target: str
+    recipe: str
+    corpus: Path
+    seed: int
+    store: Path
+    epochs: int | None
+
+
+def build(order: Order) -> Path:
+    """Run every step that is stale and return the .mar. Raises UserProblem or BuildProblem."""
+    recipe = find_recipe(order.target, order.recipe)
+    if order.epochs is not None and order.model != MINILM:
+        raise UserProblem(f"--epochs {order.epochs}: only --model minilm is trained; leave it out")
+    corpus = read_corpus(order.corpus)
+    name = name_of(order)
+    with only_build(order.store):
+        source = obtain(order, name, corpus)
+        folder = order.store / "artefacts" / f"{name}-{order.target}-{recipe.name}"
+        compile_step(source, name, order.target, recipe, folder)
+        parity_step(source, recipe, corpus, folder)
+        return archive_step(folder, order.target, order.store / f"intent-{name}-{order.target}-{recipe.name}.mar")
+
+
+def name_of(order: Order) -> str:
+    """Return the model's name: minilm or bert-base, with the name of a corpus of the user's own; or a folder's."""
+    if order.model not in (MINILM, BERT_BASE):
+        return Path(order.model).resolve().name
+    if order.corpus.resolve() == DEFAULT_CORPUS.resolve():
+        return order.model
+    return f"{order.model}-{order.corpus.stem}"
+
+
+def obtain(order: Order, name: str, corpus: Corpus) -> Path:
+    """Return the folder of a checkpoint: the user's own, or one made here."""
+    if order.model not in (MINILM, BERT_BASE):
+        folder = Path(order.model)
+        checkpoint.check_folder(folder)
+        say("take", f"{folder}")
+        return folder
+    return make_checkpoint(order, name, corpus)
+
+
+def make_checkpoint(order: Order, name: str, corpus: Corpus) -> Path:
+    """Return the folder of a checkpoint that is trained, or drawn at random, unless it is there already."""
+    folder = order.store / "checkpoints" / name
+    is_random = order.model == BERT_BASE
+    settings = None if is_random else hyperparameters(order, corpus)
+    inputs: dict[str, Any] = {
+        "model": order.model,
+        "corpus": corpus.sha256,
+        "seed": order.seed,
+        "hyperparameters": asdict(settings) if settings else None,
+        "encoder": WEIGHTS_SHA256,
+        "versions": versions(),
+        "sources": sources(TRAINING_SOURCES),
+    }
+    mark = fingerprint.of_values(inputs)
+    if is_random:
+        say("note", "bert-base has random weights: its answers mean nothing, only its timing does")
+    if is_whole(folder, mark):
+        say("train", f"skipped: inputs unchanged ({folder})")
+        return folder
+    say("train", f"{name} on {corpus.path}: {describe(corpus, settings)}")
+    started_s = time.monotonic()
+    classifier, tokenizer = new_bert_base(corpus, order.seed) if is_random else new_minilm(corpus, order.seed)
+    if settings is not None:
+        train(classifier, tokenizer, corpus.split("train"), settings, order.seed)
+    (folder / CARD_NAME).unlink(missing_ok=True)
+    checkpoint.save_checkpoint(classifier, tokenizer, folder)
+    test, tested_on = corpus.test()
+    best = probabilities_of(classifier, tokenizer, [u.text for u in test], checkpoint.LONGEST_INPUT).argmax(dim=-1)
+    labels = checkpoint.labels_of(classifier)
+    accuracy = accuracy_of([labels[place] for place in best.tolist()], test)
+    made = {
+        "fingerprint": mark,
+        "seed": order.seed,
+        "hyperparameters": inputs["hyperparameters"],
+        "versions": inputs["versions"],
+        "encoder_sha256": None if is_random else WEIGHTS_SHA256,
+        "weights_sha256": fingerprint.of_file(folder / "model.safetensors"),
+        "time_s": round(time.monotonic() - started_s, 1),
+    }
+    card = card_of(name, corpus, tested_on, accuracy, made, is_random)
+    write_card(card, folder)
+    print_accuracy(card)
+    return folder
+
+
+def hyperparameters(order: Order, corpus: Corpus) -> Hyperparameters:
+    """Return the defaults with the epochs asked for, or those that the corpus's size gives."""
+    return Hyperparameters(epochs=order.epochs or epochs_for(corpus.counts()["train"]))
+
+
+def is_whole(folder: Path, mark: str) -> bool:
+    """Tell whether a folder holds the checkpoint of a fingerprint, with the very weights that its card names."""
+    card = read_card(folder)
+    weights = folder / "model.safetensors"
+    if card is None or card.get("fingerprint") != mark or not weights.is_file():
+        return False
+    return fingerprint.of_file(weights) == card["weights_sha256"]
+
+
+def new_minilm(corpus: Corpus, seed: int) -> Any:
+    """Return the pretrained encoder with a new head for the corpus's intents, and its tokenizer."""
+    folder = verified_encoder()
+    package = checkpoint.transformers()
+    with seeded(seed):
+        classifier = package.AutoModelForSequenceClassification.from_pretrained(
+            str(folder), local_files_only=True, **label_maps(corpus)
+        )
+    return classifier, checkpoint.load_tokenizer(folder)
+
+
+def new_bert_base(corpus: Corpus, seed: int) -> Any:
+    """Return a 12x768 BERT with random weights, and the tokenizer of the same uncased vocabulary."""
+    package = checkpoint.transformers()
+    with seeded(seed):
+        classifier = package.BertForSequenceClassification(package.BertConfig(**label_maps(corpus))).eval()
+    return classifier, checkpoint.load_tokenizer(encoder_folder())
+
+
+def label_maps(corpus: Corpus) -> dict[str, Any]:
+    """Return the label settings of a configuration."""
+    intents = corpus.intents()
+    return {
+        "id2label": dict(enumerate(intents)),
+        "label2id": {intent: number for number, intent in enumerate(intents)},
+    }
+
+
+def compile_step(source: Path, name: str, target: str, recipe: Recipe, folder: Path) -> None:
+    """Compile unless the artefact of the same inputs is there."""
+    files = fingerprint.of_files(checkpoint.input_files(source))
+    inputs = {
+        "checkpoint": files,
+        "target": target,
+        "recipe": {**asdict(recipe), "parity_utterances": None},
+        "versions": versions(),
+        "sources": sources(COMPILE_SOURCES),
+    }
+    mark = fingerprint.of_values(inputs)
+    present = artefact.read_artefact(folder)
+    if present is not None and present.get("fingerprint") == mark:
+        say("compile", f"skipped: inputs unchanged ({folder})")
+        return
+    say("compile", f"{source} for {target}, recipe {recipe.name}")
+    card = read_card(source) or {}
+    facts = {
+        "name": name,
+        "version": mark[:12],
+        "fingerprint": mark,
+        "target": target,
+        "recipe": recipe.name,
+        "precision": recipe.precision,
+        "engine": recipe.engine,
+        "random": bool(card.get("random", False)),
+        "versions": versions(),
+        "checkpoint_sha256": files,
+    }
+    artefact.compile_artefact(source, recipe, facts, folder)
+
+
+def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> None:
+    """Check parity unless it was passed with the same inputs. Raises BuildProblem where it fails."""
+    facts = artefact.read_artefact(folder)
+    assert facts is not None, "the compile step leaves a whole artefact"
+    mark = fingerprint.of_values(
+        {
+            "artefact": facts["fingerprint"],
+            "corpus": corpus.sha256,
+            "limit": recipe.parity_utterances,
+            "handlers": fingerprint.of_files(archive.handler_files(facts["target"])),
+        }
+    )
+    known = facts["parity"]
+    if known is not None and known["fingerprint"] == mark and known["passed"]:
+        say("parity", f"skipped: inputs unchanged, agreement {known['agreement']:.2%}")
+        return
+    say("parity", "artefact against the fp32 checkpoint")
+    facts["parity"] = {**parity.check_parity(source, folder, corpus, recipe.parity_utterances).values(),
+                       "fingerprint": mark}  # fmt: skip
+    artefact.write_artefact(facts, folder)
+    print(parity.table(facts["parity"]), flush=True)
+    if not facts["parity"]["passed"]:
+        raise BuildProblem(
+            f"parity: only {facts['parity']['agreement']:.2%} of the answers agree with the checkpoint's; "
+            "nothing was archived"
+        )
+
+
+def archive_step(folder: Path, target: str, path: Path) -> Path:
+    """Archive unless the .mar of the same inputs is there, and return it."""
+    sources_of = [*archive.handler_files(target), *(folder / name for name in ARTEFACT_FILES)]
+    mark = fingerprint.of_values({"files": fingerprint.of_files(sources_of), "sources": sources(ARCHIVE_SOURCES)})
+    if archive.fingerprint_in(path) == mark:
+        say("archive", "skipped: inputs unchanged")
+    else:
+        archive.write_archive(folder, target, mark, path)
+        say("archive", f"{path.stat().st_size / 1e6:.0f} MB")
+    return path
+
+
+def sources(names: Any) -> dict[str, str]:
+    """Return the sha256 of this package's modules of some names."""
+    return fingerprint.of_files([Path(__file__).parent / name for name in names])
+
+
+def describe(corpus: Corpus, settings: Hyperparameters | None) -> str:
+    """Return what a training works on, in a few words."""
+    what = f"{corpus.counts()['train']} utterances, {len(corpus.intents())} intents"
+    return f"{what}, {settings.epochs} epochs" if settings else f"{what}, no training"
+
+
+def print_accuracy(card: dict[str, Any]) -> None:
+    """Print a card's accuracy, in all and per intent, as lines for a terminal."""
+    accuracy = card["accuracy"]
+    print(
+        f"         accuracy on {card['tested_on']}: {percent(accuracy['overall'])} overall, "
+        f"{percent(accuracy['in_scope'])} in scope; {card['time_s']:.0f} s"
+    )
+    lines: list[str] = [f"         {intent:<32} {percent(value)}" for intent, value in accuracy["per_intent"].items()]
+    print("\n".join(lines), flush=True)
+
+
+def say(step: str, what: str) -> None:
+    """Print one line of progress."""
+    print(f"{step:<8} {what}", flush=True)

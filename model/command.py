@@ -1,0 +1,138 @@
+"""The command line: arguments in, one line per problem out, an exit status. It decides nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from model.problem import BuildProblem, UserProblem
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command and return its exit status: 0 done, 1 the build or start failed, 2 bad usage or bad input."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except UserProblem as problem:
+        print(f"model: {problem}", file=sys.stderr)
+        return 2
+    except BuildProblem as problem:
+        print(f"model: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("model: interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    root = argparse.ArgumentParser(prog="python -m model", description="Build and serve intent models.")
+    commands = root.add_subparsers(required=True, metavar="build|serve")
+    add_build(commands.add_parser("build", help="train or take, compile, check parity, archive", epilog=BUILD_EXAMPLE))
+    serve = commands.add_parser("serve", help="start and stop TorchServe with an archive", epilog=SERVE_EXAMPLE)
+    actions = serve.add_subparsers(required=True, metavar="start|stop|status")
+    add_start(actions.add_parser("start", help="start, and return when a request has been answered"))
+    for name, run, text in (("stop", run_stop, "stop what start started"), ("status", run_status, "say what runs")):
+        action = actions.add_parser(name, help=text)
+        add_state(action)
+        action.set_defaults(run=run)
+    return root
+
+
+BUILD_EXAMPLE = "example: python -m model build --model minilm --target cpu --recipe tuned"
+SERVE_EXAMPLE = "example: python -m model serve start --archive model_store/intent-minilm-cpu-tuned.mar"
+
+
+def add_build(command: argparse.ArgumentParser) -> None:
+    """Add the options of build."""
+    command.add_argument("--model", default="minilm", metavar="minilm|bert-base|FOLDER")
+    command.add_argument("--target", default="cpu", help="the hardware to compile for (default cpu)")
+    command.add_argument("--recipe", default="tuned", help="tuned (default) or article")
+    command.add_argument("--corpus", type=Path, default=Path("corpus/support.tsv"), metavar="FILE")
+    command.add_argument("--seed", type=int, default=1, metavar="N")
+    command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by the corpus's size")
+    command.add_argument("--store", type=Path, default=Path("model_store"), metavar="FOLDER")
+    command.set_defaults(run=run_build)
+
+
+def add_start(command: argparse.ArgumentParser) -> None:
+    """Add the options of serve start."""
+    command.add_argument("--target", default="cpu", help="the hardware that the archive is for (default cpu)")
+    command.add_argument("--archive", type=Path, required=True, metavar="FILE", help="a .mar that build made")
+    command.add_argument("--port", type=port, default=8080, metavar="N", help="first of five ports; 0: any free ones")
+    command.add_argument("--workers", type=positive, default=None, metavar="N", help="default: all cores but one")
+    command.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads per worker (default 1)")
+    command.add_argument("--cpus", default=None, metavar="LIST", help="cores that the server may use, such as 0,2-3")
+    command.add_argument("--timeout", type=positive, default=120, metavar="S", help="seconds to wait (default 120)")
+    add_state(command)
+    command.set_defaults(run=run_start)
+
+
+def add_state(command: argparse.ArgumentParser) -> None:
+    """Add the option that says which server is meant."""
+    command.add_argument("--state", type=Path, default=Path(".serve"), metavar="FOLDER", help="default .serve")
+
+
+def run_build(options: argparse.Namespace) -> int:
+    """Build; the last line on stdout is the archive's path."""
+    from model.build import Order, build
+
+    order = Order(options.model, options.target, options.recipe, options.corpus, options.seed, options.store,
+                  options.epochs)  # fmt: skip
+    print(build(order))
+    return 0
+
+
+def run_start(options: argparse.Namespace) -> int:
+    """Start a server and say where it is."""
+    from model.serve import Wish, start
+
+    return start(
+        Wish(
+            target=options.target,
+            archive=options.archive,
+            port=options.port,
+            workers=options.workers,
+            threads=options.threads,
+            cpus=options.cpus,
+            state=options.state,
+            timeout_s=options.timeout,
+        )
+    )
+
+
+def run_stop(options: argparse.Namespace) -> int:
+    """Stop the server of a state folder, if any."""
+    from model.serve import stop
+
+    return stop(options.state)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Say what runs: 0 a server, 1 none."""
+    from model.serve import status
+
+    return status(options.state)
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1."""
+    return between(text, 1, None)
+
+
+def port(text: str) -> int:
+    """Return the first port of five, or 0."""
+    return between(text, 0, 65531)
+
+
+def between(text: str, low: int, high: object) -> int:
+    """Return a whole number within bounds, or refuse it as argparse wants."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (isinstance(high, int) and value > high):
+        limits = f"from {low}" + (f" to {high}" if high is not None else "")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number {limits}")
+    return value
