@@ -2,8 +2,8 @@
 
     python -m benchmarks.master --workers 200 --rate 20000 --seconds 30
 
-The master is pinned to core 0, the simulated workers to core 1. Says what share of its core the master used, and whether every
-row that was reported is in its run folder.
+The master is pinned to core 0, the simulated workers to core 1. Says what share of its core the master used, and whether
+every row that was reported is in its run folder.
 """
 
 from __future__ import annotations

@@ -14,13 +14,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from chatload import contract, runfolder
-
-BASICS = ("--headless", "--warmup", "1s", "--objective", "p99<400ms,errors<5%")
-
-
-def content(folder: Path) -> dict:
-    return runfolder.read_json(folder)
+from chatload import contract, fold
+from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
 
 
 def test_a_run_leaves_a_complete_folder(stand_in, locust):
@@ -154,8 +149,6 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
     before = rows_of(locust.results)
     process.kill()
     locust.wait(process)
-    from chatload import fold
-
     text = fold.show(locust.results)
     found = content(locust.results)
     assert "its processes were killed" in text
@@ -240,25 +233,6 @@ def test_a_rate_typed_into_the_form_sets_the_users(stand_in, locust):
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
-
-
-def rows_of(folder: Path) -> int:
-    """How many rows a running run has on disk."""
-    return sum(path.stat().st_size for path in (folder / "parts").glob("*.rows")) // 44
-
-
-def wait_until(happened, within_s: float = 20.0) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not happened():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def reachable(url: str) -> bool:

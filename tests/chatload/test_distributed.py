@@ -1,0 +1,82 @@
+"""Masters and workers: shapes, lost masters, lost workers, and the union of what several processes offer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from scipy import stats
+
+from chatload import fold
+from tests.chatload.runs import BASICS, content, rows_of, wait_until
+
+SHAPE = """
+from locust import LoadTestShape
+from chatload.locust_adapter import Stream
+
+class Steps(Stream):
+    corpus = "corpus/support.tsv"
+
+class Rates(LoadTestShape):
+    def tick(self):
+        for until_s, users in ((4, 50), (8, 200), (12, 100)):
+            if self.get_run_time() < until_s:
+                return users, users
+        return None
+"""
+
+
+def intended(folder: Path) -> np.ndarray:
+    return np.sort(pyarrow.parquet.read_table(folder / "samples.parquet")["intended_s"].to_numpy())
+
+
+def test_the_offered_rate_follows_a_shape_within_a_second(stand_in, locust):
+    scenario = locust.folder / "steps.py"
+    scenario.write_text(SHAPE)
+    locust.run("--headless", "--host", stand_in("null"), "--warmup", "0s", scenario=str(scenario))
+    arrivals = intended(locust.results)
+    for start_s, end_s, rate in ((1.2, 4, 50), (5.2, 8, 200), (9.2, 12, 100)):
+        count = np.count_nonzero((arrivals >= start_s) & (arrivals < end_s))
+        planned = rate * (end_s - start_s)
+        assert abs(count - planned) < 4 * planned**0.5, (start_s, count, planned)
+    run = content(locust.results)["run"]
+    assert [users for _, users in run["edits"]] == [200, 100]
+    assert not any("offered" in reason for reason in content(locust.results)["verdict"]["reasons"])
+
+
+def test_the_union_of_two_processes_is_the_planned_poisson_process(stand_in, locust):
+    locust.run(*BASICS, "--host", stand_in("null"), "--rate", "400", "--run-time", "8s", "--processes", "2")
+    arrivals = intended(locust.results)
+    steady = np.diff(arrivals[(arrivals > 1) & (arrivals < 7.5)])
+    assert stats.kstest(steady, "expon", args=(0, 1 / 400)).pvalue > 0.001
+    assert not content(locust.results)["run"]["conduct"]["departs"]
+
+
+def test_the_streams_of_a_lost_worker_move_to_the_others(stand_in, locust):
+    process = locust.start(*BASICS, "--host", stand_in("null"), "--rate", "100", "--run-time", "16s", "--processes", "2")
+    wait_until(lambda: rows_of(locust.results) > 200)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert locust.wait(process).returncode == 2
+    arrivals = intended(locust.results)
+    # Locust takes about four seconds to miss a worker; from then on, the rest offers the whole rate again.
+    assert np.count_nonzero(arrivals > 13) == pytest.approx(300, abs=70)
+    lost = content(locust.results)["run"]["conduct"]["lost"]
+    assert len(lost) == 1
+    assert "silent from" in lost[0]
+
+
+def test_a_killed_master_loses_at_most_the_last_moments(stand_in, locust):
+    process = locust.start(*BASICS, "--host", stand_in("null"), "--rate", "200", "--run-time", "60s", "--processes", "2")
+    wait_until(lambda: rows_of(locust.results) > 800)
+    process.kill()
+    locust.end()
+    fold.show(locust.results)
+    found = content(locust.results)
+    assert found["verdict"]["outcome"] == "invalid"
+    assert "its processes were killed" in found["verdict"]["reasons"][0]
+    assert len(intended(locust.results)) >= 800
