@@ -24,6 +24,7 @@ HOST ?=
 TOKEN_FILE ?=
 RESULTS ?=
 RUN ?=
+PARTS ?=
 # Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -40,12 +41,12 @@ LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIV
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test model serve-cpu stop bench load ui report
+.PHONY: help setup lock check test model serve-cpu stop bench load ui benchmark-engine report
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings, for example: make bench RATE=80 DURATION=120s MODEL=bert-base"
 	@echo "  MODEL=$(MODEL) TARGET=$(TARGET) RECIPE=$(RECIPE) CORPUS=$(CORPUS) SEED=$(SEED) PORT=$(PORT)"
@@ -116,6 +117,10 @@ load: $(READY) ## a scenario without web UI, against HOST= (default: what make s
 
 ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
+
+benchmark-engine: $(READY) ## the generator against servers of known latency and beside its peers (half an hour, two idle cores)
+	@$(PY) -m benchmarks.engine $(PARTS)
+	@$(PY) -m benchmarks.master
 
 report: $(READY) ## print the report of RUN= again
 	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"

@@ -32,6 +32,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR_CORE, SERVER_CORE = "0", "1"
 ROUNDS = 5
+TWO = ("--processes", "2")
 LUA = 'wrk.method="POST"\nwrk.body=[[{"text": "change company address"}]]\nwrk.headers["Content-Type"]="application/json"\n'
 
 
@@ -221,6 +222,27 @@ def queue() -> list[Figure]:
     return figures
 
 
+def scale() -> list[Figure]:
+    """Two generator processes on two cores beside one on one, each with a null server on its own core."""
+    one, two = [], []
+    with stand_in("null", core=GENERATOR_CORE) as alone:
+        for _ in rounds("scale", 3):
+            one.append(highest(lambda offered: keeps_up(chatload(alone, offered, 6)["summary"]), low=4_000))
+    with stand_in("null", core=GENERATOR_CORE) as url:
+        port = url.rpartition(":")[2]
+        with stand_in("null", "--port", port, core=SERVER_CORE):
+            both = f"{GENERATOR_CORE},{SERVER_CORE}"
+            for _ in rounds("scale", 3):
+                two.append(
+                    highest(lambda offered: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"]), low=4_000)
+                )
+    return [
+        Figure("one process and its server on one core, /s", "", middle(one, "{:,.0f}")),
+        Figure("two processes and two servers on two cores, /s", "", middle(two, "{:,.0f}")),
+        Figure("ratio", ">= 1.8", middle([b / a for a, b in zip(one, two, strict=True)])),
+    ]
+
+
 def memory() -> list[Figure]:
     """The generator's memory between 1 and 10 million samples of one run."""
     command = ["taskset", "-c", GENERATOR_CORE, sys.executable, "-m", "locust", "-f", "locustfiles/chatbot.py", "--headless"]
@@ -268,7 +290,7 @@ def rounds(name: str, count: int = ROUNDS) -> Iterable[int]:
     return tqdm(range(count), desc=name, disable=None)
 
 
-PARTS = {part.__name__: part for part in (lag, latency, rate, cpu, stall, queue, memory)}
+PARTS = {part.__name__: part for part in (lag, latency, rate, cpu, scale, stall, queue, memory)}
 
 
 def main() -> None:

@@ -80,13 +80,16 @@ def test_a_stall_shows_in_the_latency_of_everyone_who_met_it(stand_in, locust):
     assert summary["failed"] == summary["dropped"] == summary["unfinished"] == 0
 
 
-def test_answers_still_out_at_the_end_are_waited_for(stand_in, locust):
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one", "two"])
+def test_answers_still_out_at_the_end_are_waited_for(stand_in, locust, processes):
+    """Locust itself gives workers half a second for their last reports; here the last answer comes four seconds late."""
     host = stand_in("md1", "--service", "0.05")  # 20/s, offered 40/s: the queue grows to the end
-    locust.run("--headless", "--warmup", "0s", "--host", host, "--rate", "40", "--run-time", "4s")
+    locust.run("--headless", "--warmup", "0s", "--host", host, "--rate", "40", "--run-time", "4s", *processes)
     summary = content(locust.results)["summary"]
     assert summary["unfinished"] == summary["failed"] == 0
     assert summary["latency_ms"]["max"]["value"] > 1_000
     assert summary["throughput"]["value"] < summary["offered_rate"]
+    assert not [reason for reason in content(locust.results)["verdict"]["reasons"] if "lost" in reason]
 
 
 def test_killing_the_server_gives_a_finished_run_with_failed_samples(stand_in, locust):
