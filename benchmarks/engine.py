@@ -3,9 +3,9 @@
     python -m benchmarks.engine              everything, about 20 minutes
     python -m benchmarks.engine lag rate     only these
 
-The generator is pinned to core 0, the server to core 1. Prints a Markdown table. wrk and wrk2 take part where they are found
-(wrk on the PATH, wrk2 at $WRK2). Every figure is the median of several rounds, in which the tools take turns, with the
-smallest and largest in brackets: machines drift.
+The generator is pinned to core 0, the server to core 1. Prints a Markdown table. wrk, wrk2 and MLPerf LoadGen take part
+where they are found: wrk on the PATH, wrk2 at $WRK2, LoadGen in the Python at $LOADGEN_PYTHON. Every figure is the median of
+several rounds, in which the tools take turns, with the smallest and largest in brackets: machines drift.
 """
 
 from __future__ import annotations
@@ -88,6 +88,22 @@ def wrk(url: str, seconds: int, connections: int, rate: float | None = None) -> 
     return {"rate": float(served[1]), **times}
 
 
+def loadgen(url: str, rate: float, seconds: int) -> dict:
+    """The JSON line of benchmarks/loadgen.py."""
+    command = [
+        "taskset",
+        "-c",
+        GENERATOR_CORE,
+        os.environ["LOADGEN_PYTHON"],
+        "benchmarks/loadgen.py",
+        url,
+        str(rate),
+        str(seconds),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @dataclass(frozen=True)
 class Figure:
     """One row of the table: what was measured, the target, and what came out."""
@@ -116,20 +132,22 @@ def lag() -> list[Figure]:
 
 
 def latency() -> list[Figure]:
-    """Median latency against the null server at 1,000/s, beside wrk2."""
-    ours, theirs = [], []
+    """Median latency against the null server at 1,000/s, beside wrk2 and MLPerf LoadGen."""
+    ours, theirs, scheduled = [], [], []
     with stand_in("null") as url:
         for _ in rounds("latency"):
             ours.append(chatload(url, 1_000, 12)["summary"]["latency_ms"]["p50"]["value"])
             if "WRK2" in os.environ:
                 theirs.append(wrk(url, 12, 16, 1_000)["p50_ms"])
+            if "LOADGEN_PYTHON" in os.environ:
+                scheduled.append(loadgen(url, 1_000, 12)["p50_ms"])
     figures = [Figure("median latency at 1,000/s, null server, ms", "", middle(ours))]
     if theirs:
         figures += [
             Figure("the same, wrk2, ms", "", middle(theirs)),
             Figure("ratio", "<= 0.25", middle([a / b for a, b in zip(ours, theirs, strict=True)])),
         ]
-    return figures
+    return figures + ([Figure("the same, MLPerf LoadGen (Python threads), ms", "", middle(scheduled))] if scheduled else [])
 
 
 def rate() -> list[Figure]:

@@ -56,7 +56,7 @@ def compile_artefact(checkpoint: Path, recipe: Recipe, facts: dict[str, Any], fo
 
 
 def trace(graph: Graph, length: int, pad_id: int) -> Any:
-    """Return a graph as frozen TorchScript; freezing takes up to a tenth off the time of short inputs."""
+    """Return a graph as frozen TorchScript."""
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every Python branch in the model's code; check_lengths finds out those that matter.
         warnings.simplefilter("ignore")
