@@ -1,10 +1,15 @@
-"""Fixtures: the tiny model of tests/model."""
+"""What these tests import, and how many threads they use."""
 
 import sys
 from pathlib import Path
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 # Test folders are no packages and the handlers are flat modules, so all three go on the path.
 for folder in (ROOT / "tests" / "model", ROOT / "handlers", ROOT):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+# The models of these tests are tiny: a second thread only waits for the first, for ever so long on a busy machine.
+torch.set_num_threads(1)
