@@ -23,7 +23,7 @@ _CONFIDENCE = 0.95
 _TAIL = (1 - _CONFIDENCE) / 2
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
-_BODY = (0.5, 0.9)
+_BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
 _TREND_BLOCKS = 10
 
 NOT_CARRIED = Estimate(None, None, None)
@@ -56,7 +56,8 @@ def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | 
         return float(ordered[math.ceil(count * level) - 1])
 
     # A tail that is calm by chance hides its correlation; the body of the distribution shows it.
-    body = max((_inflation(in_time_order > at(level), 1 - level) for level in _BODY if level <= share), default=1.0)
+    level = min(share, _BODY)
+    body = _inflation(in_time_order > at(level), 1 - level)
     inflation = max(body, _inflation(in_time_order > at(share), 1 - share))
     effective = max(int(count / inflation), 1)
     low_rank = max(stats.binom.ppf(_TAIL, effective, share), 1)
