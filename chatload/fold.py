@@ -107,11 +107,14 @@ def _trend(rows: np.ndarray, start_s: float, end_s: float) -> float:
 
 
 def _settled_s(rows: np.ndarray, start_s: float, end_s: float) -> float | None:
-    """The moment at which a transient ended, where it took more than a tenth of the window and stood out."""
+    """The moment at which a transient ended, where it took more than a tenth of the window and stood out.
+
+    It stands out by its median: a stall or a burst in the first half moves the mean, but is no warming up.
+    """
     answers = rows[samples.answered(rows)]
     latency_ms = samples.latency_ms(answers)
     cut = statistics.transient(latency_ms)
-    if not cut or latency_ms[:cut].mean() < _TRANSIENT * latency_ms[cut:].mean():
+    if not cut or np.median(latency_ms[:cut]) < _TRANSIENT * np.median(latency_ms[cut:]):
         return None
     settled_s = float(answers["intended_s"][cut])
     return settled_s if settled_s - start_s > (end_s - start_s) / 10 else None

@@ -94,6 +94,8 @@ def _session(environment: Environment) -> _Session:
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any) -> None:
+    # Locust listens on all interfaces, without a password; who wants that must say so.
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
     group = parser.add_argument_group("chatload")
     for option in settings.OPTIONS:
         default = getattr(Stream._scenario, option.name, option.default)

@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet
 import pytest
 
@@ -222,6 +223,16 @@ def test_the_web_ui_shows_the_run_and_editing_users_changes_the_rate(stand_in, l
     assert done.stdout.count("run folder") == 1
 
 
+def test_the_web_ui_and_the_master_listen_on_loopback_only(stand_in, locust):
+    port, bind = free_port(), free_port()
+    master = ("--master", "--master-bind-port", str(bind), "--web-port", str(port))
+    process = locust.start("--host", stand_in("null"), "--rate", "10", *master)
+    wait_until(lambda: reachable(f"http://127.0.0.1:{port}"))
+    listening = [c.laddr for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    assert {address.port for address in listening} == {port, bind}
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
 def test_a_rate_typed_into_the_form_sets_the_users(stand_in, locust):
     port = free_port()
     process = start_ui(locust, stand_in("null"), port, rate=10)
@@ -252,8 +263,7 @@ def start(url: str, **fields: object) -> None:
 
 
 def start_ui(locust, host: str, port: int, rate: int):
-    web = ("--web-host", "127.0.0.1", "--web-port", str(port))
-    return locust.start("--host", host, "--rate", str(rate), "--warmup", "0s", *web)
+    return locust.start("--host", host, "--rate", str(rate), "--warmup", "0s", "--web-port", str(port))
 
 
 def stats(url: str) -> dict:

@@ -1,0 +1,146 @@
+"""The fold: what is read out of a run's parts beside its percentiles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chatload import fold, runfolder, samples
+from chatload.corpus import Utterance
+
+RATE, SECONDS = 100.0, 60
+HEADER = {
+    "scenario": "made up",
+    "host": "http://127.0.0.1:1",
+    "rate": RATE,
+    "arrivals": "poisson",
+    "seed": 1,
+    "corpus": {"file": "f", "split": "all", "utterances": 1},
+    "objective": "p99<1s,errors<5%",
+    "warmup_s": 0.0,
+    "run_time_s": float(SECONDS),
+    "workers": 1,
+    "edits": [],
+    "model": None,
+}
+
+
+def arrivals(seed: int = 1) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    count = generator.poisson(RATE * SECONDS)
+    return np.sort(generator.uniform(0, SECONDS, count))
+
+
+def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, outcome=samples.OK) -> dict:
+    """A run folder whose latency is a function of the intended time, finished."""
+    intended_s = arrivals() if intended_s is None else intended_s
+    runfolder.create(folder, {**HEADER, **(header or {})}, [Utterance("hi", "greet", "")])
+    parts = runfolder.Parts(folder)
+    rows = b"".join(
+        samples.ROW.pack(at_s, at_s + 1e-4, at_s + latency_s(at_s), 0, 0, outcome, 0.1, 1.0, 10) for at_s in intended_s.tolist()
+    )
+    parts.append(0, rows, ["greet"])
+    if facts:
+        cpu = [[float(second), 0.1 * second] for second in range(SECONDS)]
+        parts.end(0, {"worker": 0, "rates": [[0.0, RATE]], "cpu": cpu, "ended_s": float(SECONDS)})
+    parts.close()
+    return fold.finish(folder)
+
+
+def noise(at_s: float) -> float:
+    return 0.02 + 0.01 * ((at_s * 997.0) % 1)
+
+
+def reasons(content: dict) -> str:
+    return " ".join(content["verdict"]["reasons"])
+
+
+def test_a_good_run_passes(tmp_path):
+    content = finish(tmp_path / "run", noise)
+    assert content["verdict"]["outcome"] == "pass", reasons(content)
+    assert content["run"]["conduct"]["cpu_share"] == pytest.approx(0.1)
+    assert not (tmp_path / "run" / "parts").exists()
+    assert "PASS" in (tmp_path / "run" / "summary.md").read_text()
+
+
+def test_a_queue_that_grows_is_no_steady_state(tmp_path):
+    content = finish(tmp_path / "run", lambda at_s: noise(at_s) + at_s / 100)
+    assert content["verdict"]["outcome"] == "invalid"
+    assert "the server cannot keep up" in reasons(content)
+
+
+def test_a_server_that_warms_up_needs_a_longer_warm_up(tmp_path):
+    content = finish(tmp_path / "run", lambda at_s: noise(at_s) * (5 if at_s < 15 else 1))
+    assert content["verdict"]["outcome"] == "invalid"
+    assert "raise --warmup" in reasons(content)
+
+
+@pytest.mark.parametrize("every_s", [10.0, 20.0, 30.0])
+def test_stalls_and_bursts_are_not_taken_for_warming_up(tmp_path, every_s):
+    content = finish(tmp_path / "run", lambda at_s: noise(at_s) + max(0.5 - at_s % every_s, 0))
+    assert "steady" not in reasons(content)
+    assert "warm-up" not in reasons(content)
+
+
+def test_arrivals_that_are_not_the_planned_process_are_found(tmp_path):
+    even = np.arange(0, SECONDS, 1 / RATE)
+    content = finish(tmp_path / "run", noise, intended_s=even)
+    assert "the arrivals were not the planned process" in reasons(content)
+
+
+def test_offering_less_than_planned_is_found(tmp_path):
+    content = finish(tmp_path / "run", noise, header={"rate": 1.2 * RATE})
+    assert "where the plan foresaw 7,200" in reasons(content)
+
+
+def test_an_edited_rate_is_judged_by_what_it_was(tmp_path):
+    content = finish(tmp_path / "run", noise, header={"rate": 5.0, "edits": [[1.0, 100]]})
+    assert content["verdict"]["outcome"] == "pass", reasons(content)
+
+
+def test_a_worker_that_never_reported_its_end_is_lost(tmp_path):
+    content = finish(tmp_path / "run", noise, header={"workers": 2})
+    assert "1 worker(s) lost (one that never reported)" in reasons(content)
+
+
+def test_a_cut_run_is_read_up_to_its_last_arrival(tmp_path):
+    content = finish(tmp_path / "run", noise, facts=False, intended_s=arrivals()[:3_000])
+    assert content["verdict"]["outcome"] == "invalid"
+    assert "its processes were killed" in reasons(content)
+    assert content["summary"]["planned"] == 2_999  # the window ends at the last arrival
+    assert content["run"]["duration_s"] == pytest.approx(30, abs=2)
+
+
+def test_labels_of_several_workers_get_one_numbering(tmp_path):
+    folder = tmp_path / "run"
+    runfolder.create(folder, HEADER, [Utterance("hi", "greet", ""), Utterance("bye", "part", "")])
+    parts = runfolder.Parts(folder)
+    for worker, labels in enumerate((["greet", "part", "odd"], ["greet", "part", "even", "odd"])):
+        row = samples.ROW.pack(1.0, 1.0, 1.1, 1, len(labels) - 1, samples.WRONG, 0.1, 1.0, 10)
+        parts.append(worker, row, labels)
+    parts.close()
+    found = runfolder.read_parts(folder)
+    assert [found.labels[code] for code in found.rows["predicted"]] == ["odd", "odd"]
+    assert found.worker.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "has no run.json"), ("{", "cannot be read"), (json.dumps({"schema": 99}), "has schema 99"), ("[]", "has schema None")],
+)
+def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(runfolder.RunFolderError, match=message):
+        fold.show(tmp_path)
+
+
+def test_truncated_parts_are_refused_not_guessed(tmp_path):
+    folder = tmp_path / "run"
+    runfolder.create(folder, HEADER, [Utterance("hi", "greet", "")])
+    (folder / "parts" / "corpus.json").write_text("[[")
+    with pytest.raises(runfolder.RunFolderError, match="its parts cannot be read"):
+        fold.show(folder)

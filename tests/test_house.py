@@ -1,0 +1,73 @@
+"""The house: what stands where, the words of the documentation, and the front door."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from chatload import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    "name",
+    "README.md Makefile CONTRACT.md contract config.properties prices.toml corpus handlers model model_store locustfiles chatload "
+    "tests benchmarks docs/decisions docs/reference pyproject.toml requirements LICENSE CHANGELOG.md .gitignore .ci/run".split(),
+)
+def test_everything_has_its_place(name):
+    assert (ROOT / name).exists()
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_make_alone_prints_help_with_every_target_that_people_use():
+    done = make()
+    assert done.returncode == 0
+    for target in "setup bench test check model serve-cpu stop load ui report".split():
+        assert re.search(rf"^  make {target} +\w", done.stdout, re.M), target
+
+
+def test_a_missing_python_is_one_clear_line():
+    done = make("setup", "PYTHON=python-that-is-not-there", "--always-make")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith("chatload: python-that-is-not-there is missing or older than Python 3.11")
+
+
+def test_the_readme_and_the_reference_name_every_target_and_option():
+    readme = (ROOT / "README.md").read_text()
+    for target in "bench test setup model serve-cpu stop load ui report check".split():
+        assert f"make {target}" in readme, target
+    reference = (ROOT / "docs" / "reference" / "scenario-options.md").read_text()
+    for option in settings.OPTIONS:
+        assert f"`{option.flag}`" in reference, option.flag
+
+
+def test_every_local_path_that_the_documentation_names_exists():
+    for page in [ROOT / "README.md", ROOT / "CONTRACT.md", *(ROOT / "docs").rglob("*.md")]:
+        for path in re.findall(r"(?<![\w/.<])((?:docs|tests|contract|benchmarks|corpus|requirements)/[\w./-]*\w)", page.read_text()):
+            assert list(ROOT.glob(f"{path}*")), f"{page.name} names {path}"
+
+
+def test_prices_are_positive_and_say_where_they_come_from():
+    prices = tomllib.loads((ROOT / "prices.toml").read_text())
+    assert prices.pop("source").startswith("https://")
+    assert isinstance(prices.pop("date"), date)
+    assert all(price > 0 for region in prices.values() for price in region.values())
+
+
+def test_no_secret_no_machine_path_and_no_registry_in_what_is_committed():
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\0")
+    texts = [ROOT / name for name in tracked if name and not name.startswith("tests/")]
+    if not texts:
+        pytest.skip("not a git checkout")
+    for path in texts:
+        text = path.read_text(errors="ignore")
+        assert not re.search(r"(?<![\w.])/(?:home|root|Users)/\w|pypi\.org|files\.pythonhosted", text), path
