@@ -103,7 +103,8 @@ def mean(in_time_order: np.ndarray) -> Estimate:
     means = _block_means(in_time_order, blocks)
     half = stats.t.ppf(1 - _TAIL, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
     value = float(in_time_order.mean())
-    return Estimate(value, value - float(half), value + float(half))
+    # No mean lies below the smallest value, whatever a few very different blocks suggest.
+    return Estimate(value, max(value - float(half), float(in_time_order.min())), value + float(half))
 
 
 def rate(count: int, duration_s: float) -> Estimate:

@@ -15,11 +15,14 @@ from chatload import settings
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize(
-    "name",
-    "README.md Makefile CONTRACT.md contract config.properties prices.toml corpus handlers model model_store locustfiles chatload "
-    "tests benchmarks docs/decisions docs/reference pyproject.toml requirements LICENSE CHANGELOG.md .gitignore .ci/run".split(),
-)
+PLACES = """
+    README.md Makefile CONTRACT.md contract config.properties prices.toml corpus handlers model model_store locustfiles
+    chatload tests benchmarks docs/decisions docs/reference pyproject.toml requirements LICENSE CHANGELOG.md .gitignore
+    .ci/run
+"""
+
+
+@pytest.mark.parametrize("name", PLACES.split())
 def test_everything_has_its_place(name):
     assert (ROOT / name).exists()
 
@@ -31,7 +34,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_make_alone_prints_help_with_every_target_that_people_use():
     done = make()
     assert done.returncode == 0
-    for target in "setup bench test check model serve-cpu stop load ui report".split():
+    for target in ["setup", "bench", "test", "check", "model", "serve-cpu", "stop", "load", "ui", "report"]:
         assert re.search(rf"^  make {target} +\w", done.stdout, re.M), target
 
 
@@ -43,7 +46,7 @@ def test_a_missing_python_is_one_clear_line():
 
 def test_the_readme_and_the_reference_name_every_target_and_option():
     readme = (ROOT / "README.md").read_text()
-    for target in "bench test setup model serve-cpu stop load ui report check".split():
+    for target in ["bench", "test", "setup", "model", "serve-cpu", "stop", "load", "ui", "report", "check"]:
         assert f"make {target}" in readme, target
     reference = (ROOT / "docs" / "reference" / "scenario-options.md").read_text()
     for option in settings.OPTIONS:
@@ -52,7 +55,9 @@ def test_the_readme_and_the_reference_name_every_target_and_option():
 
 def test_every_local_path_that_the_documentation_names_exists():
     for page in [ROOT / "README.md", ROOT / "CONTRACT.md", *(ROOT / "docs").rglob("*.md")]:
-        for path in re.findall(r"(?<![\w/.<])((?:docs|tests|contract|benchmarks|corpus|requirements)/[\w./-]*\w)", page.read_text()):
+        for path in re.findall(
+            r"(?<![\w/.<])((?:docs|tests|contract|benchmarks|corpus|requirements)/[\w./-]*\w)", page.read_text()
+        ):
             assert list(ROOT.glob(f"{path}*")), f"{page.name} names {path}"
 
 
@@ -64,7 +69,9 @@ def test_prices_are_positive_and_say_where_they_come_from():
 
 
 def test_no_secret_no_machine_path_and_no_registry_in_what_is_committed():
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\0")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\0"
+    )
     texts = [ROOT / name for name in tracked if name and not name.startswith("tests/")]
     if not texts:
         pytest.skip("not a git checkout")

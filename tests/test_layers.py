@@ -12,7 +12,19 @@ ROOT = Path(__file__).resolve().parent.parent
 STDLIB = set(sys.stdlib_module_names)
 
 PURE = {"arrivals", "contract", "corpus", "objective", "report", "samples", "settings", "statistics", "units", "verdict"}
-RIM = {"client", "dispatcher", "fold", "generator", "locust_table", "machine", "preflight", "record", "runfolder", "timer"}
+RIM = {
+    "client",
+    "dispatcher",
+    "fold",
+    "generator",
+    "locust_table",
+    "machine",
+    "poller",
+    "preflight",
+    "record",
+    "runfolder",
+    "timer",
+}
 EDGE = {"__main__", "cli", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.

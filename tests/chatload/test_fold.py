@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +38,8 @@ def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, ou
     intended_s = arrivals() if intended_s is None else intended_s
     runfolder.create(folder, {**HEADER, **(header or {})}, [Utterance("hi", "greet", "")])
     parts = runfolder.Parts(folder)
-    rows = b"".join(
-        samples.ROW.pack(at_s, at_s + 1e-4, at_s + latency_s(at_s), 0, 0, outcome, 0.1, 1.0, 10) for at_s in intended_s.tolist()
-    )
+    times = [(at_s, at_s + 1e-4, at_s + latency_s(at_s)) for at_s in intended_s.tolist()]
+    rows = b"".join(samples.ROW.pack(*three, 0, 0, outcome, 0.1, 1.0, 10) for three in times)
     parts.append(0, rows, ["greet"])
     if facts:
         cpu = [[float(second), 0.1 * second] for second in range(SECONDS)]
@@ -129,7 +127,12 @@ def test_labels_of_several_workers_get_one_numbering(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "has no run.json"), ("{", "cannot be read"), (json.dumps({"schema": 99}), "has schema 99"), ("[]", "has schema None")],
+    [
+        (None, "has no run.json"),
+        ("{", "cannot be read"),
+        ('{"schema": 99}', "has schema 99"),
+        ("[]", "has schema None"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, text, message):
     if text is not None:
