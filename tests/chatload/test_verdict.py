@@ -106,6 +106,13 @@ def test_lag_is_measured_against_what_is_claimed():
     assert judge(summary(latency_s=0.050, lag_s=0.006)).outcome == verdict.INVALID
 
 
+def test_a_short_run_is_held_to_the_percentile_that_it_carries():
+    rows = summary(count=200, lag_s=0.0001)
+    rows["lag_ms"]["max"] = statistics.Estimate(5.0, None, None)  # one late arrival in 200 is no late generator
+    assert "the generator was late" not in " ".join(judge(rows, expected=200).reasons)
+    assert "lag p95" in judge(summary(count=200, lag_s=0.005), expected=200).reasons[0]
+
+
 def test_a_run_without_arrivals_is_invalid():
     empty = statistics.summarise(np.empty(0, samples.DTYPE), np.empty(0, bool), 0.0, 1.0)
     found = judge(empty, expected=0)
