@@ -10,7 +10,6 @@ import gc
 import math
 import resource
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,6 @@ from gevent import socket
 from chatload import arrivals, contract, corpus, samples, timer
 from chatload.client import Client, Target, file_descriptor_limit
 from chatload.dispatcher import Dispatcher
-from chatload.poller import Poller
 from chatload.record import Record
 
 _TICK_S = 0.05
@@ -132,10 +130,9 @@ class Generator:
         in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
         seeds = arrivals.seeds(plan.seed, plan.worker)
         loop = gevent.get_hub().loop
-        self._poller = Poller(loop) if sys.platform == "linux" else None
         self._epoch_s = time.perf_counter()
         self._client = Client(
-            self._poller or loop,
+            loop,
             target,
             self._requests,
             self._labels.judge,
@@ -154,7 +151,7 @@ class Generator:
             self._epoch_s,
             plan.run_time_s or math.inf,
         )
-        self._timer = timer.make(self._poller or loop, self._dispatcher.wake)
+        self._timer = timer.make(loop, self._dispatcher.wake)
         self.facts = Facts(plan.worker, self._timer.name, in_flight)
 
     @property
@@ -194,8 +191,6 @@ class Generator:
         self._client.abandon()
         self._ticking.kill()
         self._timer.close()
-        if self._poller is not None:
-            self._poller.close()
         gc.unfreeze()
         self._measure_cpu()
         self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

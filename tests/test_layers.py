@@ -19,7 +19,6 @@ RIM = {
     "generator",
     "locust_table",
     "machine",
-    "poller",
     "preflight",
     "record",
     "runfolder",

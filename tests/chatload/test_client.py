@@ -12,7 +12,6 @@ import pytest
 
 from chatload import samples
 from chatload.client import Client, Target
-from chatload.poller import READ, WRITE, Poller
 from chatload.record import Record
 
 REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -51,9 +50,8 @@ class Trial:
         self._record = Record()
         self.rows: list[dict] = []
         self.epoch_s = time.perf_counter()
-        self._poller = Poller(gevent.get_hub().loop)
         self.client = Client(
-            self._poller,
+            gevent.get_hub().loop,
             Target(socket.AF_INET, ("127.0.0.1", port), "localhost", tls),
             lambda utterance: REQUEST,
             lambda utterance, predicted: (samples.OK if predicted == "greet" else samples.WRONG, 0),
@@ -74,7 +72,6 @@ class Trial:
             gevent.sleep(0.005)
             self.client.expire()
         self.client.abandon()
-        self._poller.close()
         rows = samples.from_bytes(self._record.take())
         self.rows = [dict(zip(rows.dtype.names, row, strict=True)) for row in rows.tolist()]
         return [samples.outcome_name(row["outcome"]) for row in self.rows]
@@ -256,66 +253,3 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context())
     trial.send()
     assert trial.finish() == ["connect"]
-
-
-# --- the poller -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def poller():
-    made = Poller(gevent.get_hub().loop)
-    yield made
-    made.close()
-
-
-def test_a_watch_calls_back_until_it_is_stopped(poller):
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        heard = []
-        watch = poller.io(ours.fileno(), READ)
-        watch.start(lambda: heard.append(ours.recv(10)))
-        theirs.send(b"one")
-        gevent.sleep(0.02)
-        assert heard == [b"one"]
-        watch.stop()
-        watch.stop()
-        theirs.send(b"two")
-        gevent.sleep(0.02)
-        assert heard == [b"one"]
-
-
-def test_reading_and_writing_on_one_descriptor_are_told_apart(poller):
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        heard = []
-        reads, writes = poller.io(ours.fileno(), READ), poller.io(ours.fileno(), WRITE)
-        reads.start(lambda: heard.append(ours.recv(10)))
-        writes.start(lambda: (heard.append(b"writable"), writes.stop()))
-        gevent.sleep(0.02)
-        assert heard == [b"writable"]
-        theirs.send(b"x")
-        gevent.sleep(0.02)
-        assert heard == [b"writable", b"x"]
-
-
-def test_a_hang_up_reaches_the_reader(poller):
-    ours, theirs = socket.socketpair()
-    with ours:
-        heard = []
-        watch = poller.io(ours.fileno(), READ)
-        watch.start(lambda: (heard.append(ours.recv(10)), watch.stop()))
-        theirs.close()
-        gevent.sleep(0.02)
-        assert heard == [b""]
-
-
-def test_a_busy_descriptor_does_not_starve_greenlets(poller):
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        turns = []
-        watch = poller.io(ours.fileno(), WRITE)  # always writable: an event at every look
-        watch.start(lambda: turns.append(time.perf_counter()))
-        for _ in range(5):
-            gevent.sleep(0.003)  # returns, although the poller always has something to do
-        watch.stop()
-        assert len(turns) > 5
