@@ -78,7 +78,7 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
         lost=lost,
         interrupted=interrupted,
         cpu_share=max((_busiest(fact["cpu"], start_s) for fact in facts), default=0.0),
-        trend=_trend(rows, start_s, end_s) if steady else 1.0,
+        trend=_trend(rows, start_s) if steady else 1.0,
         settled_s=_settled_s(rows, start_s, end_s) if steady else None,
     )
 
@@ -99,10 +99,12 @@ def _busiest(cpu: list[list[float]], start_s: float) -> float:
     return max(shares, default=0.0)
 
 
-def _trend(rows: np.ndarray, start_s: float, end_s: float) -> float:
-    """Answers only: a server that has gone answers nothing, and nothing is in flight then; that is failure, not trend."""
+def _trend(rows: np.ndarray, start_s: float) -> float:
+    """Up to the last answered arrival: a server that has gone leaves nothing in flight, which is failure, not trend."""
     answers = rows[samples.answered(rows)]
-    moments = np.linspace(start_s, end_s, _TREND_MOMENTS)
+    if not len(answers):
+        return 1.0
+    moments = np.linspace(start_s, answers["intended_s"][-1], _TREND_MOMENTS)
     return statistics.trend(statistics.in_flight(answers, moments))
 
 

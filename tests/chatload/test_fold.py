@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,15 @@ def arrivals(seed: int = 1) -> np.ndarray:
     return np.sort(generator.uniform(0, SECONDS, count))
 
 
-def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, outcome=samples.OK) -> dict:
+def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, gone_s=math.inf) -> dict:
     """A run folder whose latency is a function of the intended time, finished."""
     intended_s = arrivals() if intended_s is None else intended_s
     runfolder.create(folder, {**HEADER, **(header or {})}, [Utterance("hi", "greet", "")])
     parts = runfolder.Parts(folder)
     times = [(at_s, at_s + 1e-4, at_s + latency_s(at_s)) for at_s in intended_s.tolist()]
-    rows = b"".join(samples.ROW.pack(*three, 0, 0, outcome, 0.1, 1.0, 10) for three in times)
+    rows = b"".join(
+        samples.ROW.pack(*three, 0, 0, samples.OK if three[0] < gone_s else samples.CONNECT, 0.1, 1.0, 10) for three in times
+    )
     parts.append(0, rows, ["greet"])
     if facts:
         cpu = [[float(second), 0.1 * second] for second in range(SECONDS)]
@@ -68,6 +71,13 @@ def test_a_queue_that_grows_is_no_steady_state(tmp_path):
     content = finish(tmp_path / "run", lambda at_s: noise(at_s) + at_s / 100)
     assert content["verdict"]["outcome"] == "invalid"
     assert "the server cannot keep up" in reasons(content)
+
+
+@pytest.mark.parametrize("gone_s", [0.0, 15.0, 30.0, 45.0])
+def test_a_server_that_goes_away_fails_and_is_not_called_unsteady(tmp_path, gone_s):
+    content = finish(tmp_path / "run", noise, gone_s=gone_s)
+    assert content["verdict"]["outcome"] == "fail", reasons(content)
+    assert content["summary"]["failed"] > 0
 
 
 def test_a_server_that_warms_up_needs_a_longer_warm_up(tmp_path):
