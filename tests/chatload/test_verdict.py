@@ -100,6 +100,20 @@ def test_a_late_generator_is_not_the_servers_fault():
     assert "the generator was late" in found.reasons[0]
 
 
+@pytest.mark.parametrize("bad", [600, 4_000, 6_000])
+def test_an_outage_is_failure_whatever_the_lag_of_its_percentile(bad):
+    """A tenth, two thirds, all: the percentile that the failures reach into is infinite, and lag does not matter to it."""
+    found = judge(summary(latency_s=0.050, lag_s=0.003, outcome=samples.CONNECT, bad=bad))
+    assert found.outcome == verdict.FAIL
+    assert any("errors<5% missed" in reason for reason in found.reasons)
+
+
+def test_lag_below_an_outage_is_still_held():
+    found = judge(summary(latency_s=0.010, lag_s=0.003, outcome=samples.CONNECT, bad=120))
+    assert found.outcome == verdict.INVALID
+    assert "lag p95" in found.reasons[0]
+
+
 def test_lag_is_measured_against_what_is_claimed():
     assert judge(summary(lag_s=0.0009)).outcome == verdict.PASS  # below the floor of 1 ms
     assert judge(summary(latency_s=0.050, lag_s=0.004)).outcome == verdict.PASS  # below 10 % of p99
