@@ -13,6 +13,8 @@ RECIPE ?= tuned
 CORPUS ?= corpus/support.tsv
 SEED ?= 1
 PORT ?= 8080
+THREADS ?= 1
+INTERVAL ?= 5s
 RATE ?= 40
 DURATION ?= 60s
 WARMUP ?= 5s
@@ -41,7 +43,7 @@ LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIV
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test model serve-cpu stop bench load ui benchmark-engine report
+.PHONY: help setup lock check test model inprocess serve-cpu stop bench load ui benchmark-engine report
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -90,6 +92,12 @@ test: $(READY) ## all tests
 
 model: $(READY) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
 	@$(BUILD)
+
+inprocess: $(READY) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
+	@mkdir -p .serve
+	@$(BUILD) | tee .serve/build.log
+	@$(PY) -m model inprocess --archive "$$(tail -n 1 .serve/build.log)" --corpus "$(CORPUS)" --threads "$(THREADS)" \
+		--duration "$(DURATION)" --interval "$(INTERVAL)"
 
 serve-cpu: $(READY) ## serve the model on this machine's processor; returns when it is ready
 	@mkdir -p .serve

@@ -27,9 +27,10 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
-    root = argparse.ArgumentParser(prog="python -m model", description="Build and serve intent models.")
-    commands = root.add_subparsers(required=True, metavar="build|serve")
+    root = argparse.ArgumentParser(prog="python -m model", description="Build, measure and serve intent models.")
+    commands = root.add_subparsers(required=True, metavar="build|inprocess|serve")
     add_build(commands.add_parser("build", help="train or take, compile, check parity, archive", epilog=BUILD_EXAMPLE))
+    add_inprocess(commands.add_parser("inprocess", help="measure the model alone, without a server", epilog=ALONE_EXAMPLE))
     serve = commands.add_parser("serve", help="start and stop TorchServe with an archive", epilog=SERVE_EXAMPLE)
     actions = serve.add_subparsers(required=True, metavar="start|stop|status")
     add_start(actions.add_parser("start", help="start, and return when a request has been answered"))
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 BUILD_EXAMPLE = "example: python -m model build --model minilm --target cpu --recipe tuned"
+ALONE_EXAMPLE = "example: python -m model inprocess --archive model_store/intent-minilm-cpu-tuned.mar --duration 30"
 SERVE_EXAMPLE = "example: python -m model serve start --archive model_store/intent-minilm-cpu-tuned.mar"
 
 
@@ -54,6 +56,17 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by the corpus's size")
     command.add_argument("--store", type=Path, default=Path("model_store"), metavar="FOLDER")
     command.set_defaults(run=run_build)
+
+
+def add_inprocess(command: argparse.ArgumentParser) -> None:
+    """Add the options of inprocess."""
+    command.add_argument("--archive", type=Path, required=True, metavar="FILE", help="a .mar that build made")
+    command.add_argument("--corpus", type=Path, default=Path("corpus/support.tsv"), metavar="FILE")
+    command.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default 1)")
+    command.add_argument("--duration", type=seconds, default=30.0, metavar="S", help="seconds in all (default 30)")
+    command.add_argument("--interval", type=seconds, default=5.0, metavar="S", help="seconds per line (default 5)")
+    command.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default results")
+    command.set_defaults(run=run_inprocess)
 
 
 def add_start(command: argparse.ArgumentParser) -> None:
@@ -81,6 +94,17 @@ def run_build(options: argparse.Namespace) -> int:
     order = Order(options.model, options.target, options.recipe, options.corpus, options.seed, options.store,
                   options.epochs)  # fmt: skip
     print(build(order))
+    return 0
+
+
+def run_inprocess(options: argparse.Namespace) -> int:
+    """Measure the model alone."""
+    from model.corpus import read_corpus
+    from model.inprocess import Wish, measure
+
+    utterances, _ = read_corpus(options.corpus).test()
+    texts = [utterance.text for utterance in utterances]
+    measure(Wish(options.archive, texts, options.threads, options.duration, options.interval, options.results))
     return 0
 
 
@@ -119,6 +143,17 @@ def run_status(options: argparse.Namespace) -> int:
 def positive(text: str) -> int:
     """Return a whole number from 1."""
     return between(text, 1, None)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above zero; a unit s is allowed."""
+    try:
+        value = float(text[:-1] if text.endswith("s") else text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above zero: write for example 30 or 30s")
+    return value
 
 
 def port(text: str) -> int:
