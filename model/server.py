@@ -41,14 +41,17 @@ class Server:
     workers: int
     threads: int
     cores: set[int]
+    config: Path = CONFIG
+    log_config: Path | None = LOG_CONFIG
 
 
 def command(server: Server) -> list[str]:
     """Return the command: TorchServe's own launcher, in the foreground so that its process leads the group."""
+    logging = ["--log-config", str(server.log_config)] if server.log_config else []
     return [
         sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs",
-        "--ts-config", str(CONFIG),
-        "--log-config", str(LOG_CONFIG),
+        "--ts-config", str(server.config),
+        *logging,
         "--model-store", str(server.archive.parent),
         "--models", f"{MODEL_NAME}={server.archive.name}",
     ]  # fmt: skip
