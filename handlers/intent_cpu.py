@@ -1,12 +1,12 @@
-"""The handler of the target cpu: TorchScript on the CPU, which is what the intent model does unless told otherwise."""
+"""The handler of the target cpu."""
 
 from __future__ import annotations
 
-from intent_model import IntentModel
+from cpu_model import CpuModel
 from intent_service import IntentService
 
 
 class IntentCpu(IntentService):
     """An intent model on the CPU."""
 
-    model_class = IntentModel
+    model_class = CpuModel

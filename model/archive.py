@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from model import HANDLERS
-from model.layout import ARTEFACT_FILES, ARTEFACT_JSON
+from model.layout import ARTEFACT_JSON, artefact_files
 
 MODEL_NAME = "intent"
 CONFIG_NAME = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 FINGERPRINT = "MAR-INF/FINGERPRINT"
 SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py")
+TARGET_HANDLERS = {"cpu": ("cpu_model.py",)}
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 # How many workers run is the machine's business, so it is left to default_workers_per_model, which `serve` sets.
@@ -37,7 +38,7 @@ deviceType: cpu
 
 def handler_files(target: str) -> list[Path]:
     """Return the handler modules that a target's archive carries."""
-    return [HANDLERS / name for name in (*SHARED_HANDLERS, handler_name(target))]
+    return [HANDLERS / name for name in (*SHARED_HANDLERS, *TARGET_HANDLERS[target], handler_name(target))]
 
 
 def handler_name(target: str) -> str:
@@ -57,7 +58,8 @@ def write_archive(artefact: Path, target: str, fingerprint: str, path: Path) -> 
 
 def members(artefact: Path, target: str, fingerprint: str) -> list[tuple[str, bytes]]:
     """Return what an archive holds: names and bytes."""
-    sources = [*handler_files(target), *(artefact / name for name in ARTEFACT_FILES)]
+    facts = json.loads((artefact / ARTEFACT_JSON).read_text(encoding="utf-8"))
+    sources = [*handler_files(target), *(artefact / name for name in artefact_files(facts))]
     return [
         (MANIFEST, json.dumps(manifest(target), indent=2).encode("utf-8")),
         (FINGERPRINT, fingerprint.encode("ascii")),

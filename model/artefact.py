@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cpu_model import ONNX_RUNTIME
 
 from model.checkpoint import labels_of, load_classifier, load_tokenizer, longest_input
-from model.layout import ARTEFACT_FILES, ARTEFACT_JSON, GRAPH, TOKENIZER
+from model.int8 import compile_int8
+from model.layout import ARTEFACT_JSON, GRAPH, TOKENIZER, artefact_files
 from model.problem import BuildProblem
 from model.recipes import Recipe
 
@@ -45,14 +47,20 @@ def compile_artefact(checkpoint: Path, recipe: Recipe, facts: dict[str, Any], fo
     max_tokens = longest_input(classifier, tokenizer)
     buckets = None if recipe.buckets is None else [min(length, max_tokens) for length in recipe.buckets]
     pad_id = tokenizer.pad_token_id or 0
-    traced = trace(graph, buckets[0] if buckets else min(TRACE_LENGTH, max_tokens), pad_id)
-    check_lengths(graph, traced, buckets or [n for n in PROBE_LENGTHS if n < max_tokens] + [max_tokens], pad_id)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    torch.jit.save(traced, str(folder / GRAPH))
+    lengths = buckets or [n for n in PROBE_LENGTHS if n < max_tokens] + [max_tokens]
+    if recipe.engine == ONNX_RUNTIME:
+        probes = [probe(real, length, pad_id) for length in lengths for real in (length, max(3, length // 2))]
+        graphs = compile_int8(graph, classifier, probes, folder)
+    else:
+        traced = trace(graph, buckets[0] if buckets else min(TRACE_LENGTH, max_tokens), pad_id)
+        check_lengths(graph, traced, lengths, pad_id)
+        torch.jit.save(traced, str(folder / GRAPH))
+        graphs = [GRAPH]
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     shape = {"labels": labels_of(classifier), "max_tokens": max_tokens, "pad_id": pad_id, "buckets": buckets}
-    write_artefact({"schema": 1, **facts, **shape, "parity": None}, folder)
+    write_artefact({"schema": 1, **facts, **shape, "graphs": graphs, "parity": None}, folder)
 
 
 def trace(graph: Graph, length: int, pad_id: int) -> Any:
@@ -88,11 +96,10 @@ def probe(real: int, length: int, pad_id: int) -> tuple[torch.Tensor, torch.Tens
 
 def read_artefact(folder: Path) -> dict[str, Any] | None:
     """Return a folder's artefact.json; None unless the folder holds a whole artefact."""
-    if not all((folder / name).is_file() for name in ARTEFACT_FILES):
-        return None
     try:
-        return json.loads((folder / ARTEFACT_JSON).read_text(encoding="utf-8"))
-    except ValueError:
+        facts = json.loads((folder / ARTEFACT_JSON).read_text(encoding="utf-8"))
+        return facts if all((folder / name).is_file() for name in artefact_files(facts)) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

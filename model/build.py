@@ -13,7 +13,7 @@ from model.card import card_of, percent, read_card, write_card
 from model.corpus import Corpus, read_corpus
 from model.encoder import WEIGHTS_SHA256, encoder_folder, verified_encoder
 from model.evaluation import accuracy_of, probabilities_of
-from model.layout import ARTEFACT_FILES
+from model.layout import artefact_files
 from model.lock import only_build
 from model.problem import BuildProblem, UserProblem
 from model.recipes import Recipe, find_recipe
@@ -24,7 +24,7 @@ DEFAULT_CORPUS = ROOT / "corpus" / "support.tsv"
 MINILM, BERT_BASE = "minilm", "bert-base"
 # What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
 TRAINING_SOURCES = ("training.py",)
-COMPILE_SOURCES = ("artefact.py", "checkpoint.py")
+COMPILE_SOURCES = ("artefact.py", "checkpoint.py", "int8.py")
 ARCHIVE_SOURCES = ("archive.py",)
 
 
@@ -225,7 +225,9 @@ def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> N
 
 def archive_step(folder: Path, target: str, path: Path) -> Path:
     """Archive unless the .mar of the same inputs is there, and return it."""
-    sources_of = [*archive.handler_files(target), *(folder / name for name in ARTEFACT_FILES)]
+    facts = artefact.read_artefact(folder)
+    assert facts is not None, "the compile step leaves a whole artefact"
+    sources_of = [*archive.handler_files(target), *(folder / name for name in artefact_files(facts))]
     mark = fingerprint.of_values({"files": fingerprint.of_files(sources_of), "sources": sources(ARCHIVE_SOURCES)})
     if archive.fingerprint_in(path) == mark:
         say("archive", "skipped: inputs unchanged")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from intent_model import IntentModel
+from cpu_model import CpuModel
 
 from model.card import percent
 from model.checkpoint import labels_of, load_classifier, load_tokenizer, longest_input
@@ -49,7 +49,7 @@ def check_parity(checkpoint: Path, artefact: Path, corpus: Corpus, limit: int | 
     texts = [utterance.text for utterance in chosen]
     expected = probabilities_of(classifier, tokenizer, texts, longest_input(classifier, tokenizer))
     with one_thread():
-        model = IntentModel(artefact)
+        model = CpuModel(artefact)
         actual = torch.stack([model.probabilities(model.tokenize(text)) for text in texts])
     return compare(expected, actual, labels, chosen, split)
 

@@ -1,0 +1,48 @@
+"""The intent model on the CPU: int8 weights in ONNX Runtime, or TorchScript where the artefact says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+from intent_model import BadArtefact, IntentModel, first_line
+
+ONNX_RUNTIME = "onnxruntime"
+ONNX_GRAPH = "model.onnx"
+
+
+class CpuModel(IntentModel):
+    """An intent model on some threads of the CPU."""
+
+    def load_graph(self, path: Path) -> Any:
+        """Return the compiled model by the artefact's engine. Raises BadArtefact."""
+        if self.artefact.get("engine") == ONNX_RUNTIME:
+            return load_onnx(path.with_name(ONNX_GRAPH), torch.get_num_threads())
+        return super().load_graph(path)
+
+
+def load_onnx(path: Path, threads: int) -> Callable[..., torch.Tensor]:
+    """Return a function from ids, mask and types, each int64 [1, n], to logits [1, labels]. Raises BadArtefact."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BadArtefact(
+            f"{path}: needs the package onnxruntime, which cannot be imported: {first_line(error)}; "
+            "install requirements/cpu.txt"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would take the core from the server's front end between two utterances.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no class
+        raise BadArtefact(f"{path}: not a model that onnxruntime can load: {first_line(error)}") from error
+    names = [given.name for given in session.get_inputs()]
+
+    def run(*inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {name: values.numpy() for name, values in zip(names, inputs)})[0])
+
+    return run
