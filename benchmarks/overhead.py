@@ -1,0 +1,117 @@
+"""What serving adds to the model: throughput at saturation and latency at 20 % load, beside the model in process.
+
+    python -m benchmarks.overhead model_store/intent-minilm-cpu-tuned.mar ...
+
+One worker on core 1, TorchServe's front end and the load on core 0; in process, the model runs on core 1 while the server
+is idle. The three take turns. Needs wrk on the PATH. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.engine import ROOT, middle, processor
+from model.corpus import read_corpus
+from model.process import members
+
+ROUNDS = 3
+SECONDS = 8
+FRONT_CORE, WORKER_CORE = 0, 1
+LOAD_SHARE = 0.2
+CONNECTIONS = 4  # enough that the worker's next utterance always waits in TorchServe's queue
+CORPUS = ROOT / "corpus" / "support.tsv"
+
+
+def on_core(core: int, *command: str) -> str:
+    """Run a command of this Python on a core, and return what it printed."""
+    whole = ["taskset", "-c", str(core), sys.executable, "-m", *command]
+    return subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
+def in_process(archive: Path, folder: Path) -> dict:
+    """The summary of the model alone on the worker's core."""
+    options = ("--duration", str(SECONDS), "--interval", str(SECONDS), "--results", str(folder))
+    on_core(WORKER_CORE, "model", "inprocess", "--archive", str(archive), *options)
+    return json.loads(next(folder.glob("inprocess-*.json")).read_text())
+
+
+def pin(server: dict) -> None:
+    """Give the worker its core, and the front end and everything else of the server the other."""
+    for pid in members(server["pgid"], f"TEMP={server['temp']}"):
+        is_worker = "model_service_worker" in Path(f"/proc/{pid}/cmdline").read_text()
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), {WORKER_CORE if is_worker else FRONT_CORE})
+
+
+def saturated(url: str, token: str) -> float:
+    """Answers per second to the test utterances, closed loop."""
+    texts, _ = read_corpus(CORPUS).test()
+    bodies = ", ".join("[==[" + json.dumps({"text": one.text}) + "]==]" for one in texts)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f'local bodies = {{{bodies}}}\nlocal n = 0\nwrk.headers["Authorization"] = "Bearer {token}"\n')
+        script.write('function request() n = n % #bodies + 1 return wrk.format("POST", nil, nil, bodies[n]) end\n')
+        script.flush()
+        command = ["taskset", "-c", str(FRONT_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script.name]
+        text = subprocess.run([*command, f"{url}/predictions/intent"], capture_output=True, text=True, check=True).stdout
+    assert "Non-2xx" not in text, text
+    return float(text.partition("Requests/sec:")[2].split()[0])
+
+
+def lightly_loaded(url: str, token_file: str, rate: float, folder: Path) -> float:
+    """Median latency in ms of an open-loop run."""
+    results = folder / "run"
+    shutil.rmtree(results, ignore_errors=True)
+    options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", url]
+    options += ["--token-file", token_file, "--rate", f"{rate:.3g}", "--run-time", f"{2 * SECONDS}s", "--warmup", "2s"]
+    on_core(FRONT_CORE, "locust", *options, "--corpus", str(CORPUS), "--results", str(results))
+    return json.loads((results / "run.json").read_text())["summary"]["latency_ms"]["p50"]["value"]
+
+
+def measure(archive: Path) -> str:
+    """The row of an archive."""
+    alone, served, added = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        state = folder / "state"
+        serve = [sys.executable, "-m", "model", "serve"]
+        command = [*serve, "start", "--archive", str(archive), "--port", "0", "--workers", "1", "--state", str(state)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        try:
+            server = json.loads((state / "server.json").read_text())
+            token = json.loads(Path(server["token_file"]).read_text())["inference"]["key"]
+            pin(server)
+            saturated(server["url"], token)  # warms up the JVM
+            for _ in tqdm(range(ROUNDS), desc=archive.stem, disable=None):
+                model = in_process(archive, folder)
+                alone.append(model["throughput"])
+                served.append(saturated(server["url"], token) / model["throughput"])
+                light = lightly_loaded(server["url"], server["token_file"], LOAD_SHARE * model["throughput"], folder)
+                added.append(light - model["p50_ms"])
+        finally:
+            subprocess.run([*serve, "stop", "--state", str(state)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return f"| {archive.stem} | {middle(alone)} | {middle(served)} | {middle(added)} |"
+
+
+def main() -> None:
+    """Measures the archives named on the command line."""
+    archives = [Path(name) for name in sys.argv[1:]]
+    if not archives:
+        sys.exit("benchmarks.overhead: name one archive or more, for example model_store/intent-minilm-cpu-tuned.mar")
+    print(f"{date.today()}, {processor()}, medians of {ROUNDS} rounds (smallest to largest)\n")
+    print("| archive | in process, /s | served at saturation / in process | p50 at 20 % load - in process, ms |")
+    print("|---|---|---|---|")
+    for archive in archives:
+        print(measure(archive), flush=True)
+
+
+if __name__ == "__main__":
+    main()
