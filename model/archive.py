@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from model import HANDLERS
-from model.layout import ARTEFACT_FILES, ARTEFACT_JSON
+from model.layout import ARTEFACT_JSON, artefact_files
 
 MODEL_NAME = "intent"
 CONFIG_NAME = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 FINGERPRINT = "MAR-INF/FINGERPRINT"
 SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py")
+NEURON_HANDLERS = ("missing_device.py", "neuron_cores.py", "neuron_model.py")
+TARGET_HANDLERS = {
+    "cpu": (),
+    "cuda": ("missing_device.py", "cuda_model.py"),
+    "inf1": NEURON_HANDLERS,
+    "inf2": NEURON_HANDLERS,
+}
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 # How many workers run is the machine's business, so it is left to default_workers_per_model, which `serve` sets.
@@ -25,19 +32,20 @@ CONFIG = """\
 batchSize: 1
 # A worker that has been busy with one utterance for this long hangs: it is killed and loaded again.
 responseTimeout: 30
-# Loading and warming up a large model from a cold disk takes a while.
-startupTimeout: 120
+# Importing a target's packages and loading a large model from a cold disk take a while.
+startupTimeout: 600
 # Utterances beyond these are answered 503 at once: a customer who would wait longer has left.
 jobQueueSize: 100
 # CPU threads of one inference; INTENT_THREADS in the environment overrides it.
 threads: 1
-deviceType: cpu
+# With gpu TorchServe spreads its workers over the GPUs; it has no word for Inferentia, whose workers find their cores.
+deviceType: {device}
 """
 
 
 def handler_files(target: str) -> list[Path]:
     """Return the handler modules that a target's archive carries."""
-    return [HANDLERS / name for name in (*SHARED_HANDLERS, handler_name(target))]
+    return [HANDLERS / name for name in (*SHARED_HANDLERS, *TARGET_HANDLERS[target], handler_name(target))]
 
 
 def handler_name(target: str) -> str:
@@ -57,11 +65,12 @@ def write_archive(artefact: Path, target: str, fingerprint: str, path: Path) -> 
 
 def members(artefact: Path, target: str, fingerprint: str) -> list[tuple[str, bytes]]:
     """Return what an archive holds: names and bytes."""
-    sources = [*handler_files(target), *(artefact / name for name in ARTEFACT_FILES)]
+    facts = json.loads((artefact / ARTEFACT_JSON).read_text(encoding="utf-8"))
+    sources = [*handler_files(target), *(artefact / name for name in artefact_files(facts))]
     return [
         (MANIFEST, json.dumps(manifest(target), indent=2).encode("utf-8")),
         (FINGERPRINT, fingerprint.encode("ascii")),
-        (CONFIG_NAME, CONFIG.encode("utf-8")),
+        (CONFIG_NAME, CONFIG.format(device="gpu" if target == "cuda" else "cpu").encode("utf-8")),
         *((source.name, source.read_bytes()) for source in sources),
     ]
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 ARTEFACT_JSON = "artefact.json"
 GRAPH = "model.pt"
 TOKENIZER = "tokenizer.json"
-ARTEFACT_FILES = (ARTEFACT_JSON, GRAPH, TOKENIZER)
+
+
+def artefact_files(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of an artefact's files, as its artefact.json counts the graphs."""
+    return (ARTEFACT_JSON, TOKENIZER, *facts["graphs"])

@@ -57,11 +57,12 @@ def tiny_checkpoint(folder: Path, kind: str = "Bert", seed: int = 0) -> Path:
     return folder
 
 
-def tiny_artefact(folder: Path, recipe: str = "tuned", source: Path | None = None) -> Path:
+def tiny_artefact(folder: Path, recipe: str = "tuned", source: Path | None = None, target: str = "cpu") -> Path:
     """Write an artefact folder and return it."""
     source = source or tiny_checkpoint(folder.parent / f"{folder.name}-checkpoint")
-    facts = {"name": "tiny", "version": "1", "fingerprint": "f", "target": "cpu"}
-    artefact.compile_artefact(source, recipes.find_recipe("cpu", recipe), facts, folder)
+    found = recipes.find_recipe(target, recipe)
+    facts = {"name": "tiny", "version": "1", "fingerprint": "f", "target": target, "engine": found.engine}
+    artefact.compile_artefact(source, found, facts, folder)
     return folder
 
 
@@ -72,7 +73,7 @@ def tiny_corpus(folder: Path) -> Path:
     return path
 
 
-def tiny_archive(folder: Path) -> Path:
+def tiny_archive(folder: Path, target: str = "cpu") -> Path:
     """Build an archive through every step and return it."""
     source = tiny_checkpoint(folder / "tiny")
-    return build(Order(str(source), "cpu", "tuned", tiny_corpus(folder), 1, folder / "store", None))
+    return build(Order(str(source), target, "tuned", tiny_corpus(folder), 1, folder / "store", None))
