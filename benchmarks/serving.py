@@ -97,7 +97,7 @@ def served(config: dict[str, str], quiet: bool, quiet_python: bool) -> Iterator[
         workers = int(config.get("default_workers_per_model", 0)) or os.cpu_count() or 1
         log_config = LOG_CONFIG if quiet else None
         server = Server(archive, folder / "state", folder / "temp", java_home(os.environ), choose_ports(0), workers, 1,
-                        os.sched_getaffinity(0), folder / "config.properties", log_config)  # fmt: skip
+                        os.sched_getaffinity(0), config=folder / "config.properties", log_config=log_config)  # fmt: skip
         process = launch(server)
         try:
             wait_until_ready(server, process, 120)

@@ -16,7 +16,13 @@ CONFIG_NAME = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 FINGERPRINT = "MAR-INF/FINGERPRINT"
 SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py")
-TARGET_HANDLERS = {"cpu": ("cpu_model.py",)}
+NEURON_HANDLERS = ("missing_device.py", "neuron_cores.py", "neuron_model.py")
+TARGET_HANDLERS = {
+    "cpu": ("cpu_model.py",),
+    "cuda": ("missing_device.py", "cuda_model.py"),
+    "inf1": NEURON_HANDLERS,
+    "inf2": NEURON_HANDLERS,
+}
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 # How many workers run is the machine's business, so it is left to default_workers_per_model, which `serve` sets.
@@ -26,13 +32,14 @@ CONFIG = """\
 batchSize: 1
 # A worker that has been busy with one utterance for this long hangs: it is killed and loaded again.
 responseTimeout: 30
-# Loading and warming up a large model from a cold disk takes a while.
-startupTimeout: 120
+# Importing a target's packages and loading a large model from a cold disk take a while.
+startupTimeout: 600
 # Utterances beyond these are answered 503 at once: a customer who would wait longer has left.
 jobQueueSize: 100
 # CPU threads of one inference; INTENT_THREADS in the environment overrides it.
 threads: 1
-deviceType: cpu
+# With gpu TorchServe spreads its workers over the GPUs; it has no word for Inferentia, whose workers find their cores.
+deviceType: {device}
 """
 
 
@@ -63,7 +70,7 @@ def members(artefact: Path, target: str, fingerprint: str) -> list[tuple[str, by
     return [
         (MANIFEST, json.dumps(manifest(target), indent=2).encode("utf-8")),
         (FINGERPRINT, fingerprint.encode("ascii")),
-        (CONFIG_NAME, CONFIG.encode("utf-8")),
+        (CONFIG_NAME, CONFIG.format(device="gpu" if target == "cuda" else "cpu").encode("utf-8")),
         *((source.name, source.read_bytes()) for source in sources),
     ]
 

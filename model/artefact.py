@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from cpu_model import ONNX_RUNTIME
 
+from model import cuda, neuron
+from model.buckets import fitting
 from model.checkpoint import labels_of, load_classifier, load_tokenizer, longest_input
 from model.int8 import compile_int8
 from model.layout import ARTEFACT_JSON, GRAPH, TOKENIZER, artefact_files
@@ -21,6 +23,7 @@ from model.recipes import Recipe
 TRACE_LENGTH = 16
 PROBE_LENGTHS = (3, 7, 16, 33, 64, 129)
 TOLERANCE = 1e-3
+COMPILERS = {"inf1": neuron.compile_buckets, "inf2": neuron.compile_buckets, "cuda": cuda.compile_graph}
 
 
 class Graph(torch.nn.Module):
@@ -38,29 +41,46 @@ class Graph(torch.nn.Module):
 
 
 def compile_artefact(checkpoint: Path, recipe: Recipe, facts: dict[str, Any], folder: Path) -> None:
-    """Trace a checkpoint for the CPU and write its artefact folder; facts go into artefact.json as they are.
+    """Compile a checkpoint for facts["target"] and write its artefact folder; facts go into artefact.json as they are.
 
-    Raises UserProblem for a checkpoint that cannot be loaded, BuildProblem for one whose trace answers differently.
+    Raises UserProblem for a checkpoint that cannot be loaded, MissingDevice where the target's compiler is not here,
+    BuildProblem for a checkpoint that cannot be compiled or whose trace answers differently.
     """
     classifier, tokenizer = load_classifier(checkpoint), load_tokenizer(checkpoint)
     graph = Graph(classifier).eval()
     max_tokens = longest_input(classifier, tokenizer)
-    buckets = None if recipe.buckets is None else [min(length, max_tokens) for length in recipe.buckets]
-    pad_id = tokenizer.pad_token_id or 0
+    target, pad_id = facts["target"], tokenizer.pad_token_id or 0
+    wanted = recipe.buckets
+    buckets = None if wanted is None else fitting(wanted, max_tokens, weights_in(classifier), target)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    lengths = buckets or [n for n in PROBE_LENGTHS if n < max_tokens] + [max_tokens]
-    if recipe.engine == ONNX_RUNTIME:
-        probes = [probe(real, length, pad_id) for length in lengths for real in (length, max(3, length // 2))]
-        graphs = compile_int8(graph, classifier, probes, folder)
+    if target in COMPILERS:
+        assert buckets is not None, "a recipe for an accelerator has buckets"
+        # Half padding: seeing no padding, transformers may leave the mask out of the graph.
+        examples = {length: probe(length // 2, length, pad_id) for length in buckets}
+        graphs = COMPILERS[target](graph, examples, recipe, target, folder)
     else:
-        traced = trace(graph, buckets[0] if buckets else min(TRACE_LENGTH, max_tokens), pad_id)
-        check_lengths(graph, traced, lengths, pad_id)
-        torch.jit.save(traced, str(folder / GRAPH))
-        graphs = [GRAPH]
+        lengths = buckets or [n for n in PROBE_LENGTHS if n < max_tokens] + [max_tokens]
+        graphs = compile_cpu(graph, recipe, lengths, pad_id, folder)
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     shape = {"labels": labels_of(classifier), "max_tokens": max_tokens, "pad_id": pad_id, "buckets": buckets}
     write_artefact({"schema": 1, **facts, **shape, "graphs": graphs, "parity": None}, folder)
+
+
+def compile_cpu(graph: Graph, recipe: Recipe, lengths: list[int], pad_id: int, folder: Path) -> list[str]:
+    """Write one graph that takes every length, checked at these, and return its name. Raises BuildProblem."""
+    if recipe.engine == ONNX_RUNTIME:
+        probes = [probe(real, length, pad_id) for length in lengths for real in (length, max(3, length // 2))]
+        return compile_int8(graph, graph.classifier, probes, folder)
+    traced = trace(graph, lengths[0] if recipe.buckets else min(TRACE_LENGTH, lengths[-1]), pad_id)
+    check_lengths(graph, traced, lengths, pad_id)
+    torch.jit.save(traced, str(folder / GRAPH))
+    return [GRAPH]
+
+
+def weights_in(classifier: Any) -> int:
+    """Return how many weights a classifier has."""
+    return sum(values.numel() for values in classifier.parameters())
 
 
 def trace(graph: Graph, length: int, pad_id: int) -> Any:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model import ROOT, archive, artefact, checkpoint, fingerprint, parity
+from intent_model import BadArtefact
+
+from model import ROOT, archive, artefact, checkpoint, device, fingerprint, parity
 from model.card import JSON_NAME as CARD_NAME
 from model.card import card_of, percent, read_card, write_card
 from model.corpus import Corpus, read_corpus
@@ -24,7 +26,7 @@ DEFAULT_CORPUS = ROOT / "corpus" / "support.tsv"
 MINILM, BERT_BASE = "minilm", "bert-base"
 # What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
 TRAINING_SOURCES = ("training.py",)
-COMPILE_SOURCES = ("artefact.py", "checkpoint.py", "int8.py")
+COMPILE_SOURCES = ("artefact.py", "checkpoint.py", "buckets.py", "neuron.py", "cuda.py", "int8.py")
 ARCHIVE_SOURCES = ("archive.py",)
 
 
@@ -42,8 +44,9 @@ class Order:
 
 
 def build(order: Order) -> Path:
-    """Run every step that is stale and return the .mar. Raises UserProblem or BuildProblem."""
+    """Run every step that is stale and return the .mar. Raises UserProblem, MissingDevice or BuildProblem."""
     recipe = find_recipe(order.target, order.recipe)
+    device.require_package(order.target)
     if order.epochs is not None and order.model != MINILM:
         raise UserProblem(f"--epochs {order.epochs}: only --model minilm is trained; leave it out")
     corpus = read_corpus(order.corpus)
@@ -170,7 +173,7 @@ def compile_step(source: Path, name: str, target: str, recipe: Recipe, folder: P
         "checkpoint": files,
         "target": target,
         "recipe": {**asdict(recipe), "parity_utterances": None},
-        "versions": versions(),
+        "versions": versions(target),
         "sources": sources(COMPILE_SOURCES),
     }
     mark = fingerprint.of_values(inputs)
@@ -188,8 +191,9 @@ def compile_step(source: Path, name: str, target: str, recipe: Recipe, folder: P
         "recipe": recipe.name,
         "precision": recipe.precision,
         "engine": recipe.engine,
+        "compiler_args": list(recipe.compiler_args),
         "random": bool(card.get("random", False)),
-        "versions": versions(),
+        "versions": versions(target),
         "checkpoint_sha256": files,
     }
     artefact.compile_artefact(source, recipe, facts, folder)
@@ -207,13 +211,22 @@ def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> N
             "handlers": fingerprint.of_files(archive.handler_files(facts["target"])),
         }
     )
-    known = facts["parity"]
+    known, target = facts["parity"], facts["target"]
     if known is not None and known["fingerprint"] == mark and known["passed"]:
         say("parity", f"skipped: inputs unchanged, agreement {known['agreement']:.2%}")
         return
+    missing = device.missing_device(target)
+    if missing is not None:
+        facts["parity"] = {"passed": None, "not_run": missing, "fingerprint": mark}
+        artefact.write_artefact(facts, folder)
+        say("parity", f"NOT CHECKED: {missing}; run the same build on the target")
+        return
     say("parity", "artefact against the fp32 checkpoint")
-    facts["parity"] = {**parity.check_parity(source, folder, corpus, recipe.parity_utterances).values(),
-                       "fingerprint": mark}  # fmt: skip
+    try:
+        found = parity.check_parity(source, folder, target, corpus, recipe.parity_utterances)
+    except BadArtefact as error:
+        raise BuildProblem(f"parity: {error}") from error
+    facts["parity"] = {**found.values(), "fingerprint": mark}
     artefact.write_artefact(facts, folder)
     print(parity.table(facts["parity"]), flush=True)
     if not facts["parity"]["passed"]:

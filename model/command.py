@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+from missing_device import MissingDevice
 
 from model.problem import BuildProblem, UserProblem
 
@@ -14,7 +17,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except UserProblem as problem:
+    except (UserProblem, MissingDevice) as problem:
         print(f"model: {problem}", file=sys.stderr)
         return 2
     except BuildProblem as problem:
@@ -28,9 +31,10 @@ def main(arguments: list[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     root = argparse.ArgumentParser(prog="python -m model", description="Build, measure and serve intent models.")
-    commands = root.add_subparsers(required=True, metavar="build|inprocess|serve")
+    commands = root.add_subparsers(required=True, metavar="build|inprocess|serve|device")
     add_build(commands.add_parser("build", help="train or take, compile, check parity, archive", epilog=BUILD_EXAMPLE))
     add_inprocess(commands.add_parser("inprocess", help="measure the model alone, without a server", epilog=ALONE_EXAMPLE))
+    add_device(commands.add_parser("device", help="say whether this machine has a target's hardware"))
     serve = commands.add_parser("serve", help="start and stop TorchServe with an archive", epilog=SERVE_EXAMPLE)
     actions = serve.add_subparsers(required=True, metavar="start|stop|status")
     add_start(actions.add_parser("start", help="start, and return when a request has been answered"))
@@ -74,12 +78,25 @@ def add_start(command: argparse.ArgumentParser) -> None:
     command.add_argument("--target", default="cpu", help="the hardware that the archive is for (default cpu)")
     command.add_argument("--archive", type=Path, required=True, metavar="FILE", help="a .mar that build made")
     command.add_argument("--port", type=port, default=8080, metavar="N", help="first of five ports; 0: any free ones")
-    command.add_argument("--workers", type=positive, default=None, metavar="N", help="default: all cores but one")
+    command.add_argument(
+        "--workers",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="default: one per NeuronCore, one per GPU, or all CPU cores but one",
+    )
     command.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads per worker (default 1)")
     command.add_argument("--cpus", default=None, metavar="LIST", help="cores that the server may use, such as 0,2-3")
-    command.add_argument("--timeout", type=positive, default=120, metavar="S", help="seconds to wait (default 120)")
+    command.add_argument("--timeout", type=positive, default=None, metavar="S",
+                         help="seconds to wait (default 120, on an accelerator 600)")  # fmt: skip
     add_state(command)
     command.set_defaults(run=run_start)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the options of device."""
+    command.add_argument("--target", required=True, help="cpu, cuda, inf1 or inf2")
+    command.set_defaults(run=run_device)
 
 
 def add_state(command: argparse.ArgumentParser) -> None:
@@ -124,6 +141,17 @@ def run_start(options: argparse.Namespace) -> int:
             timeout_s=options.timeout,
         )
     )
+
+
+def run_device(options: argparse.Namespace) -> int:
+    """Say what a target's workers would run on."""
+    from model.device import describe, require_device
+    from model.recipes import require_target
+
+    require_target(options.target)
+    require_device(options.target)
+    print(f"device   {options.target}: {describe(options.target, len(os.sched_getaffinity(0)))}")
+    return 0
 
 
 def run_stop(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ hardware does for one utterance: padding, inference, probabilities. Tokens are m
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import platform
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from model.archive import read_facts
+from model.parity import model_class
 from model.problem import UserProblem
 
 
@@ -77,8 +77,7 @@ def load(archive: Path, target: str, folder: Path, threads: int) -> Any:
     """Return the model of an archive, unpacked into a folder, as the target's own handler loads it."""
     with zipfile.ZipFile(archive) as mar:
         mar.extractall(folder, [name for name in mar.namelist() if not name.endswith(".py")])
-    service = getattr(importlib.import_module(f"intent_{target}"), f"Intent{target.capitalize()}")
-    return service.model_class(folder, threads)
+    return model_class(target)(folder, threads)
 
 
 def windows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cpu_model import CpuModel
+from intent_model import IntentModel
 
 from model.card import percent
 from model.checkpoint import labels_of, load_classifier, load_tokenizer, longest_input
@@ -40,8 +41,16 @@ class Parity:
         return {**asdict(self), "passed": self.passed}
 
 
-def check_parity(checkpoint: Path, artefact: Path, corpus: Corpus, limit: int | None) -> Parity:
-    """Compare over the corpus's test split, or evenly spaced utterances of it where a limit bounds their number."""
+def model_class(target: str) -> type[IntentModel]:
+    """Return the class that a target's handler serves with."""
+    return getattr(importlib.import_module(f"intent_{target}"), f"Intent{target.capitalize()}").model_class
+
+
+def check_parity(checkpoint: Path, artefact: Path, target: str, corpus: Corpus, limit: int | None) -> Parity:
+    """Compare over the corpus's test split, or evenly spaced utterances of it where a limit bounds their number.
+
+    The artefact answers through its target's own code, on the target's device. Raises MissingDevice without it.
+    """
     utterances, split = corpus.test()
     chosen = evenly(utterances, limit)
     classifier, tokenizer = load_classifier(checkpoint), load_tokenizer(checkpoint)
@@ -49,7 +58,7 @@ def check_parity(checkpoint: Path, artefact: Path, corpus: Corpus, limit: int | 
     texts = [utterance.text for utterance in chosen]
     expected = probabilities_of(classifier, tokenizer, texts, longest_input(classifier, tokenizer))
     with one_thread():
-        model = CpuModel(artefact)
+        model = model_class(target)(artefact)
         actual = torch.stack([model.probabilities(model.tokenize(text)) for text in texts])
     return compare(expected, actual, labels, chosen, split)
 

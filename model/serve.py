@@ -13,16 +13,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from neuron_cores import visible_cores
+
+from model import device
 from model.archive import read_facts
 from model.java import java_home
 from model.ports import HOST, choose_ports
 from model.problem import BuildProblem, UserProblem
 from model.process import boot_id, end_group, members, start_ticks
-from model.recipes import TARGETS
+from model.recipes import require_target
 from model.server import LOG, Server, java_pid, launch, wait_until_ready
 
 GRACE_S = 20.0
 TEMP_PREFIX = "intent-"
+# A worker on an accelerator imports more and loads a graph per bucket, from a disk that may still be cold.
+TIMEOUT_S, ACCELERATOR_TIMEOUT_S = 120, 600
 NEEDED = {"url", "pid", "pgid", "start_ticks", "boot_id", "temp"}
 
 
@@ -37,20 +42,27 @@ class Wish:
     threads: int
     cpus: str | None
     state: Path
-    timeout_s: int
+    timeout_s: int | None
 
 
 def start(wish: Wish) -> int:
-    """Start a server; return 0 when a real request has been answered. Raises UserProblem or BuildProblem."""
+    """Start a server; return 0 when a real request has been answered.
+
+    Raises UserProblem, MissingDevice or BuildProblem.
+    """
     cores = cores_of(wish.cpus)
+    require_target(wish.target)
+    device.require_device(wish.target)
+    workers = device.workers_for(wish.target, wish.workers, len(cores))
     facts = check_archive(wish)
+    device.require_package(wish.target)
     java = java_home(os.environ)
     state = wish.state.resolve()
     refuse_second(state)
     ports = choose_ports(wish.port)
     prepare(state)
-    workers = wish.workers or max(1, len(cores) - 1)
-    server = Server(wish.archive.resolve(), state, temporary_folder(), java, ports, workers, wish.threads, cores)
+    neuron = neuron_cores_of(wish.target)
+    server = Server(wish.archive.resolve(), state, temporary_folder(), java, ports, workers, wish.threads, cores, neuron)
     record = record_of(server, facts)
     # A cancelled job is ended by SIGTERM: it shall clean up as Ctrl-C does.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -58,7 +70,7 @@ def start(wish: Wish) -> int:
         process = launch(server)
         record.update(pid=process.pid, pgid=process.pid, start_ticks=start_ticks(process.pid))
         write_record(record, state)
-        wait_until_ready(server, process, wish.timeout_s)
+        wait_until_ready(server, process, timeout_of(wish))
     except BaseException as error:
         clean_up(record, state)
         if isinstance(error, (BuildProblem, KeyboardInterrupt)):
@@ -115,9 +127,10 @@ def status(state: Path) -> int:
 
 
 def check_archive(wish: Wish) -> dict[str, Any]:
-    """Return artefact.json of the archive. Raises UserProblem where it is missing, broken or for another target."""
-    if wish.target not in TARGETS:
-        raise UserProblem(f"--target {wish.target}: no such target; choose one of: {', '.join(TARGETS)}")
+    """Return artefact.json of the archive; say so where its parity was not checked.
+
+    Raises UserProblem where it is missing, broken or for another target.
+    """
     if not wish.archive.is_file():
         raise UserProblem(f"{wish.archive}: no such archive; build one with `python -m model build`")
     try:
@@ -126,7 +139,19 @@ def check_archive(wish: Wish) -> dict[str, Any]:
         raise UserProblem(f"{wish.archive}: the archive cannot be used: {error}; build it again") from error
     if facts["target"] != wish.target:
         raise UserProblem(f"{wish.archive}: built for the target {facts['target']}, not {wish.target}")
+    if not (facts.get("parity") or {}).get("passed"):
+        print(f"note     {wish.archive}: parity was not checked; build it again on this machine to check it")
     return facts
+
+
+def neuron_cores_of(target: str) -> tuple[int, ...]:
+    """Return the NeuronCores that the workers share out among themselves."""
+    return tuple(visible_cores(target)) if target in device.NEURON else ()
+
+
+def timeout_of(wish: Wish) -> int:
+    """Return how many seconds to wait for the first answer."""
+    return wish.timeout_s or (TIMEOUT_S if wish.target == "cpu" else ACCELERATOR_TIMEOUT_S)
 
 
 def cores_of(cpus: str | None) -> set[int]:

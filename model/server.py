@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuron_cores import VISIBLE_CORES, format_cores
+
 from model import ROOT
 from model.archive import MODEL_NAME
 from model.ports import HOST
@@ -41,6 +43,7 @@ class Server:
     workers: int
     threads: int
     cores: set[int]
+    neuron_cores: tuple[int, ...] = ()
     config: Path = CONFIG
     log_config: Path | None = LOG_CONFIG
 
@@ -62,8 +65,11 @@ def environment(server: Server) -> dict[str, str]:
     leaks = ("PYTHONPATH", "TMPDIR", "TMP", "LOG_LOCATION", "METRICS_LOCATION")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TS_") and name not in leaks}
     ports = server.ports
+    # Each worker takes one of these for its own.
+    neuron = {VISIBLE_CORES: format_cores(server.neuron_cores)} if server.neuron_cores else {}
     return {
         **kept,
+        **neuron,
         "JAVA_HOME": str(server.java),
         "TEMP": str(server.temp),
         "TMPDIR": str(server.temp),
@@ -215,6 +221,6 @@ def cause_in(log: str) -> str | None:
     for line in reversed(log.splitlines()):
         text = LOG_PREFIX.sub("", line).strip()
         head = text.partition(":")[0]
-        if text and " " not in head and head.endswith(("Error", "Exception", "BadArtefact")):
+        if text and " " not in head and head.endswith(("Error", "Exception", "BadArtefact", "MissingDevice")):
             return text
     return None

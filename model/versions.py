@@ -6,8 +6,15 @@ import platform
 from importlib import metadata
 
 PACKAGES = ("torch", "transformers", "tokenizers")
+COMPILERS = {"cpu": ("onnx", "onnxruntime"), "inf1": ("torch-neuron", "neuron-cc"), "inf2": ("torch-neuronx", "neuronx-cc")}
 
 
-def versions() -> dict[str, str]:
-    """Return the version of Python and of each package that shapes weights or answers."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+def versions(target: str = "") -> dict[str, str]:
+    """Return the version of Python, of each package that shapes weights or answers, and of a target's compilers."""
+    found = {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+    for name in COMPILERS.get(target, ()):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

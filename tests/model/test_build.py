@@ -313,7 +313,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused_in_one_line(order, tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--target", "tpu"], "--target tpu: no such target; choose one of: cpu"),
+        (["--target", "tpu"], "--target tpu: no such target; choose one of: cpu, cuda, inf1, inf2"),
         (["--recipe", "fast"], "--recipe fast: cpu has no such recipe; choose one of: tuned, fp32, article"),
         (["--corpus", "nowhere.tsv"], "nowhere.tsv: cannot read the corpus"),
         (["--model", "bert-base", "--epochs", "2"], "--epochs 2: only --model minilm is trained"),
@@ -343,7 +343,7 @@ def test_int8_is_near_the_checkpoint_for_every_architecture(tmp_path, kind):
     source = tiny.tiny_checkpoint(tmp_path / kind, kind)
     # Not by build: the intents of a random model lie so close together that a few change places, and parity stops it.
     folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned", source)
-    found = parity.check_parity(source, folder, read_corpus(tiny.tiny_corpus(tmp_path)), None)
+    found = parity.check_parity(source, folder, "cpu", read_corpus(tiny.tiny_corpus(tmp_path)), None)
     assert 0 < found.confidence_change < 0.2
 
 

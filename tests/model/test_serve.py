@@ -348,12 +348,12 @@ def test_bad_numbers_are_bad_usage(archive, state, arguments, capsys):
 
 
 def test_an_unknown_target_is_refused(archive, state, capsys):
-    assert start(archive, state, "--target", "inf1") == 2
-    assert "--target inf1: no such target; choose one of: cpu" in one_line(capsys.readouterr().err)
+    assert start(archive, state, "--target", "tpu") == 2
+    assert "--target tpu: no such target; choose one of: cpu, cuda, inf1, inf2" in one_line(capsys.readouterr().err)
 
 
 def test_a_wish_is_what_the_command_line_says(archive, state, monkeypatch):
     seen = []
     monkeypatch.setattr("model.serve.start", lambda made: seen.append(made) or 0)
     assert main(["serve", "start", "--archive", str(archive), "--state", str(state)]) == 0
-    assert seen == [Wish("cpu", archive, 8080, None, 1, None, state, 120)]
+    assert seen == [Wish("cpu", archive, 8080, None, 1, None, state, None)]
