@@ -212,7 +212,7 @@ def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> N
         }
     )
     known, target = facts["parity"], facts["target"]
-    if known is not None and known["fingerprint"] == mark and known["passed"]:
+    if known is not None and known["fingerprint"] == mark and (known["passed"] or facts["random"]):
         say("parity", f"skipped: inputs unchanged, agreement {known['agreement']:.2%}")
         return
     missing = device.missing_device(target)
@@ -229,7 +229,9 @@ def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> N
     facts["parity"] = {**found.values(), "fingerprint": mark}
     artefact.write_artefact(facts, folder)
     print(parity.table(facts["parity"]), flush=True)
-    if not facts["parity"]["passed"]:
+    if facts["random"]:
+        say("note", "random weights: their intents lie so close together that agreement says nothing; not required")
+    elif not facts["parity"]["passed"]:
         raise BuildProblem(
             f"parity: only {facts['parity']['agreement']:.2%} of the answers agree with the checkpoint's; "
             "nothing was archived"

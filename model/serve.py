@@ -139,7 +139,7 @@ def check_archive(wish: Wish) -> dict[str, Any]:
         raise UserProblem(f"{wish.archive}: the archive cannot be used: {error}; build it again") from error
     if facts["target"] != wish.target:
         raise UserProblem(f"{wish.archive}: built for the target {facts['target']}, not {wish.target}")
-    if not (facts.get("parity") or {}).get("passed"):
+    if not facts["parity"] or facts["parity"].get("not_run"):
         print(f"note     {wish.archive}: parity was not checked; build it again on this machine to check it")
     return facts
 

@@ -243,6 +243,16 @@ def test_bert_base_is_random_and_says_so_everywhere(order, monkeypatch, capsys):
     assert "mean nothing" in (folder / "model-card.md").read_text()
 
 
+def test_random_weights_need_not_agree(order, monkeypatch, capsys):
+    monkeypatch.setattr(build, "new_bert_base", lambda *_: (tiny.tiny_classifier(), tiny.tiny_tokenizer(order.store)))
+    monkeypatch.setattr(parity, "AGREEMENT_WANTED", 1.01)
+    path = build.build(replace(order, model="bert-base"))
+    assert "random weights" in capsys.readouterr().out
+    assert archive.read_facts(path)["parity"]["passed"] is False
+    with pytest.raises(BuildProblem, match="parity: only"):
+        build.build(order)
+
+
 def test_bert_base_is_twelve_layers_of_768(order):
     classifier, tokenizer = build.new_bert_base(read_corpus(order.corpus), 1)
     config = classifier.config
