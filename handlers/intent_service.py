@@ -15,6 +15,7 @@ from typing import Any
 
 from intent_codec import MESSAGES
 from intent_model import IntentModel, Reply, error_reply
+from worker_socket import read_ahead
 
 THREADS_ENV = "INTENT_THREADS"
 
@@ -28,6 +29,7 @@ class IntentService:
         """Load the model from the folder that TorchServe unpacked. Raises BadArtefact: the worker does not start."""
         # TorchServe logs two INFO lines per request from Python, each of which its frontend reads and parses.
         logging.getLogger().setLevel(logging.WARNING)
+        read_ahead()
         folder = Path(ctx.system_properties["model_dir"])
         self.model = self.model_class(folder, threads_of(ctx.model_yaml_config or {}))
 
