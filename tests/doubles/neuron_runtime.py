@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -85,7 +86,8 @@ def compile_graph(model, example_inputs):
     """Return a program [bytes] and its inputs' shapes, fixed. Raises where torch's own tracer does: dictionaries, say."""
     if not isinstance(example_inputs, tuple):
         raise TypeError("example_inputs: a tuple of tensors, in the order of forward")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, example_inputs, check_trace=False)
     file = io.BytesIO()
     torch.jit.save(traced, file)

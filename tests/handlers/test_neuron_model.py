@@ -110,9 +110,8 @@ def test_workers_own_one_core_each_and_one_that_is_not_pinned_finds_none(folders
     code = WORKER.format(doubles=str(DOUBLES), handlers=str(DOUBLES.parents[1] / "handlers"), folder=str(folders["inf2"]))
     environment = {**os.environ, "TMPDIR": str(tmp_path), "NEURON_DOUBLE": str(tmp_path / "cores")}
     pinned = [worker(code, {**environment, "NEURON_RT_VISIBLE_CORES": "0-1"}) for _ in range(2)]
-    unpinned = code.replace(
-        "import neuron_runtime", "import neuron_model, neuron_runtime; neuron_model.claim_core = lambda _: 9"
-    )
+    unpin = "import neuron_model; neuron_model.claim_core = lambda _: 9\nimport neuron_runtime"
+    unpinned = code.replace("import neuron_runtime", unpin)
     unpinned_environment = {name: value for name, value in environment.items() if name != "NEURON_RT_VISIBLE_CORES"}
     greedy = worker(unpinned, unpinned_environment)
     try:

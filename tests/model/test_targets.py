@@ -111,7 +111,6 @@ def test_inf1_s_article_is_the_published_recipe(order, no_device, monkeypatch):
 
 
 def test_inf2_names_its_target_where_the_device_is_missing(order, tmp_path, no_device, monkeypatch):
-    monkeypatch.setattr(torch_neuronx, "trace", torch_neuronx.trace)
     without = neuron.arguments_of(torch_neuronx, recipes.find_recipe("inf2", "article"), "inf2", tmp_path)
     assert (without["cpu_backend"], without["compiler_args"][-2:]) == (True, ["--target", "inf2"])
     with machine.inferentia(tmp_path, 2):
