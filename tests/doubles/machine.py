@@ -34,6 +34,11 @@ def inferentia(folder: Path, cores: int):
         yield folder
 
 
+def half() -> torch.dtype:
+    """Return what half precision is on this CPU: torch 1.13 has no fp16 kernels for it, so there fp32 stands in."""
+    return torch.float32 if torch.__version__.startswith("1.") else torch.half
+
+
 class Recorder(TorchDispatchMode):
     """Records every operation that torch runs, with the very tensors that went in and came out."""
 
@@ -77,6 +82,7 @@ def gpu(folder: Path):
         mock.patch.object(device, "DEVICES", folder / "dev"),
         mock.patch.object(cuda_model, "require_cuda", cpu),
         mock.patch.object(cuda, "require_cuda", cpu),
+        mock.patch.dict(cuda.PRECISIONS, fp16=half()),
         mock.patch.multiple(
             torch.cuda,
             CUDAGraph=RecordedGraph,

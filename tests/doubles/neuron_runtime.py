@@ -20,6 +20,8 @@ NOT_INITIALIZED = (
     "The PyTorch Neuron Runtime could not be initialized. Neuron Driver issues are logged\n"
     "to your system logs. See the Neuron Runtime's troubleshooting guide for help on this\ntopic: https://a"
 )
+# torch 1.13 drops the text of an error that an operator written in Python raises inside TorchScript.
+CARRIES_TEXT = not torch.__version__.startswith("1.")
 # One registration of the namespace serves both packages; each adds its own operator when it is imported.
 LIBRARY = torch.library.Library("neuron", "DEF")
 

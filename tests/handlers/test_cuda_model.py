@@ -39,7 +39,7 @@ def test_it_answers_as_the_cpu_does(folders, recipe, tolerance):
 def test_the_tuned_recipe_captures_a_half_precision_graph_per_bucket(folders):
     model = CudaModel(folders["tuned"])
     assert {length: type(graph) for length, graph in model.graph.items()} == dict.fromkeys(model.buckets, CapturedGraph)
-    assert model.graph[16].logits.dtype == torch.half
+    assert model.graph[16].logits.dtype == machine.half()
     assert CudaModel(folders["article"]).buckets == [512]
     assert not isinstance(CudaModel(folders["article"]).graph, dict)
 
