@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,8 @@ STATE = Path(".serve")
 GOLDEN = "real_server_answers_as_agreed or missing_token or beyond_the_server"
 # What describes the hardware, where it is installed.
 DESCRIBERS = (["neuron-ls"], ["modinfo", "-F", "version", "neuron"], ["nvidia-smi"], ["lscpu"])
-MODEL_STEPS = ("compile and parity", "serve")
+BUILD = "compile and parity"
+MODEL_STEPS = (BUILD, "serve")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def plan(options: argparse.Namespace, results: Path) -> list[tuple[str, list[str
     load = [f"RATE={options.rate}", f"DURATION={options.duration}", f"RESULTS={results}"]
     golden = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract", "-k", GOLDEN, "--served", str(STATE)]
     return [
-        ("compile and parity", ["make", "model", *settings]),
+        (BUILD, ["make", "model", *settings]),
         ("in-process benchmark", ["make", "inprocess", *settings, f"DURATION={options.duration}"]),
         ("serve", ["make", f"serve-{options.target}", *settings, "PORT=0"]),
         ("contract", [sys.executable, *golden]),
@@ -89,9 +91,19 @@ def evidence(target: str, machine: str, steps: Sequence[Step]) -> str:
     rows = [f"| {step.name} | {step.outcome} | {step.time_s:.0f} | `{' '.join(step.command)}` |" for step in steps]
     parts = [f"# Acceptance of the target {target}: {verdict(steps)}", "## Machine", fenced(machine), "## Steps"]
     parts.append("\n".join(["| step | outcome | s | command |", "|---|---|---|---|", *rows]))
+    parts += ["## Artefact", fenced(artefact_of(steps))]
     for step in steps:
         parts += [f"### {step.name}: {step.outcome}", fenced(step.output)]
     return "\n\n".join(parts) + "\n"
+
+
+def artefact_of(steps: Sequence[Step]) -> str:
+    """Return artefact.json of the archive that the build names last: a skipped step does not print its parity again."""
+    built = next((step for step in steps if step.name == BUILD and step.status == 0), None)
+    if built is None:
+        return "none was built"
+    with zipfile.ZipFile(ROOT / built.output.splitlines()[-1]) as archive:
+        return archive.read("artefact.json").decode("utf-8")
 
 
 def verdict(steps: Sequence[Step]) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import zipfile
+
+import pytest
 
 from benchmarks import verify
 from benchmarks.verify import Step
@@ -29,12 +32,21 @@ def test_the_plan_serves_and_loads_the_target(tmp_path):
     assert f"RESULTS={tmp_path}" in steps["open-loop run"]
 
 
-def ran(statuses):
-    """Return a runner that gives each step the status named for it, and 0 to the rest."""
-    return lambda name, command: Step(name, tuple(command), statuses.get(name, 0), 1.0, f"{name} said this")
+@pytest.fixture
+def ran(tmp_path):
+    """A runner that gives each step the status named for it, 0 to the rest, and says an archive's path last, as a build."""
+    archive = tmp_path / "intent.mar"
+    with zipfile.ZipFile(archive, "w") as mar:
+        mar.writestr("artefact.json", '{"parity": {"agreement": 0.996}}')
+
+    def named(statuses):
+        said = "{} said this\n" + str(archive)
+        return lambda name, command: Step(name, tuple(command), statuses.get(name, 0), 1.0, said.format(name))
+
+    return named
 
 
-def test_without_a_model_or_a_server_the_rest_is_left_out(tmp_path, monkeypatch):
+def test_without_a_model_or_a_server_the_rest_is_left_out(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "has_make_target", lambda name: True)
     plan = verify.plan(options(), tmp_path)
     done = verify.run_all(plan, ran({"compile and parity": 1}))
@@ -43,14 +55,14 @@ def test_without_a_model_or_a_server_the_rest_is_left_out(tmp_path, monkeypatch)
     assert [step.outcome for step in done] == ["passed", "passed", "failed (2)", "left out", "left out"]
 
 
-def test_a_benchmark_that_fails_stops_nothing_and_fails_the_whole(tmp_path, monkeypatch):
+def test_a_benchmark_that_fails_stops_nothing_and_fails_the_whole(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "has_make_target", lambda name: True)
     done = verify.run_all(verify.plan(options(), tmp_path), ran({"in-process benchmark": 1, "open-loop run": 1}))
     assert [step.status for step in done] == [0, 1, 0, 0, 1]
     assert verify.verdict(done) == "FAILED at in-process benchmark, open-loop run"
 
 
-def test_a_step_that_was_left_out_is_no_pass(tmp_path, monkeypatch):
+def test_a_step_that_was_left_out_is_no_pass(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "has_make_target", lambda name: name != "inprocess")
     done = verify.run_all(verify.plan(options(), tmp_path), ran({}))
     assert verify.verdict(done) == "passed, but in-process benchmark left out"
@@ -59,7 +71,7 @@ def test_a_step_that_was_left_out_is_no_pass(tmp_path, monkeypatch):
     assert verify.verdict(verify.run_all(verify.plan(options(), tmp_path), ran({}))) == "passed"
 
 
-def test_the_evidence_holds_the_machine_and_every_step(tmp_path, monkeypatch):
+def test_the_evidence_holds_the_machine_and_every_step(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "has_make_target", lambda name: True)
     done = verify.run_all(verify.plan(options(), tmp_path), ran({"contract": 1}))
     text = verify.evidence("inf2", "an instance", done)
@@ -68,6 +80,9 @@ def test_the_evidence_holds_the_machine_and_every_step(tmp_path, monkeypatch):
     for step in done:
         assert f"`{' '.join(step.command)}`" in text
         assert f"{step.name} said this" in text
+    assert '{"parity": {"agreement": 0.996}}' in text
+    failed = verify.run_all(verify.plan(options(), tmp_path), ran({"compile and parity": 1}))
+    assert "none was built" in verify.evidence("inf2", "an instance", failed)
 
 
 def test_the_machine_is_described():
