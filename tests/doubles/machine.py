@@ -34,9 +34,13 @@ def inferentia(folder: Path, cores: int):
         yield folder
 
 
+# torch 1.13 shows a recorder nothing of what TorchScript runs; the target cuda has a newer one.
+RECORDS = not torch.__version__.startswith("1.")
+
+
 def half() -> torch.dtype:
     """Return what half precision is on this CPU: torch 1.13 has no fp16 kernels for it, so there fp32 stands in."""
-    return torch.float32 if torch.__version__.startswith("1.") else torch.half
+    return torch.half if RECORDS else torch.float32
 
 
 class Recorder(TorchDispatchMode):
