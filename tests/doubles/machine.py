@@ -34,7 +34,7 @@ def inferentia(folder: Path, cores: int):
         yield folder
 
 
-# torch 1.13 shows a recorder nothing of what TorchScript runs; the target cuda has a newer one.
+# torch 1.13 cannot record in inference mode; the target cuda has a newer one.
 RECORDS = not torch.__version__.startswith("1.")
 
 
