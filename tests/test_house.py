@@ -27,6 +27,10 @@ def test_everything_has_its_place(name):
     assert (ROOT / name).exists()
 
 
+COMMANDS = ["setup", "bench", "test", "test-floor", "check", "model", "serve-cpu", "stop", "load", "ui", "report", "verify"]
+ACCELERATORS = {"serve-inf1": "neuron0", "serve-inf2": "neuron0", "serve-cuda": "nvidia0"}
+
+
 def make(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -34,7 +38,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_make_alone_prints_help_with_every_target_that_people_use():
     done = make()
     assert done.returncode == 0
-    for target in ["setup", "bench", "test", "check", "model", "serve-cpu", "stop", "load", "ui", "report"]:
+    for target in [*COMMANDS, *ACCELERATORS]:
         assert re.search(rf"^  make {target} +\w", done.stdout, re.M), target
 
 
@@ -44,9 +48,19 @@ def test_a_missing_python_is_one_clear_line():
     assert done.stderr.splitlines()[0].startswith("chatload: python-that-is-not-there is missing or older than Python 3.11")
 
 
+@pytest.mark.parametrize(("target", "device"), ACCELERATORS.items())
+def test_a_target_without_its_device_is_refused_before_anything_is_built(target, device):
+    if Path("/dev", device).exists():
+        pytest.skip(f"this machine has /dev/{device}")
+    done = make(target)
+    assert done.returncode == 2
+    assert f"there is no /dev/{device}" in done.stderr.splitlines()[0]
+    assert done.stdout == ""
+
+
 def test_the_readme_and_the_reference_name_every_target_and_option():
     readme = (ROOT / "README.md").read_text()
-    for target in ["bench", "test", "setup", "model", "serve-cpu", "stop", "load", "ui", "report", "check"]:
+    for target in [*COMMANDS, *ACCELERATORS]:
         assert f"make {target}" in readme, target
     reference = (ROOT / "docs" / "reference" / "scenario-options.md").read_text()
     for option in settings.OPTIONS:

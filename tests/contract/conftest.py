@@ -13,3 +13,7 @@ for folder in (ROOT / "tests" / "model", ROOT / "tests" / "doubles", ROOT / "han
 
 # The models of these tests are tiny: a second thread only waits for the first, for ever so long on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--served", metavar="FOLDER", help="a running server's state folder: hold the golden pairs against it")

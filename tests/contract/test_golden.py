@@ -10,15 +10,17 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
+import machine
 import pytest
 import tiny
 import yaml
 from intent_codec import MESSAGES
-from intent_model import IntentModel
 from intent_service import IntentService
 from openapi_spec_validator import validate
 
 from model.command import main
+from model.parity import model_class
+from model.recipes import TARGETS
 
 CONTRACT = Path(__file__).resolve().parents[2] / "contract"
 OPENAPI = yaml.safe_load((CONTRACT / "openapi.yaml").read_text(encoding="utf-8"))
@@ -59,23 +61,41 @@ def check(case, status, headers, body):
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory):
+def services(tmp_path_factory):
+    """The handler of each target with one tiny model; the accelerators are doubles."""
+    folder = tmp_path_factory.mktemp("golden")
+    with machine.inferentia(folder, 4), machine.gpu(folder):
+        yield {target: service_of(folder, target) for target in TARGETS}
+
+
+def service_of(folder, target):
     made = IntentService()
-    made.model = IntentModel(tiny.tiny_artefact(tmp_path_factory.mktemp("golden") / "artefact"))
+    made.model = model_class(target)(tiny.tiny_artefact(folder / target, target=target))
     return made
 
 
+@pytest.fixture(scope="session")
+def service(services):
+    return services["cpu"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", HANDLED, ids=called)
-def test_the_handlers_answer_as_agreed(service, case):
+def test_the_handlers_answer_as_agreed(services, case, target):
     body = body_of(case["request"])
     is_form = "form" in case["request"]["headers"]["Content-Type"]
-    reply = service.reply_to(parse_qs(body.decode()) if is_form else {"body": body})
+    reply = services[target].reply_to(parse_qs(body.decode()) if is_form else {"body": body})
     check(case, reply.status, reply.headers, reply.body)
 
 
 @pytest.fixture(scope="session")
-def real(tmp_path_factory):
-    """A real TorchServe with the tiny model: its URL and its token."""
+def real(request, tmp_path_factory):
+    """A real TorchServe: its record and its token. The one that --served names, else one with the tiny model."""
+    served = request.config.getoption("--served", None)
+    if served is not None:
+        record = json.loads((Path(served) / "server.json").read_text())
+        yield record, json.loads(Path(record["token_file"]).read_text())["inference"]["key"]
+        return
     folder = tmp_path_factory.mktemp("real")
     state = folder / "state"
     archive = tiny.tiny_archive(folder)

@@ -34,6 +34,15 @@ def inferentia(folder: Path, cores: int):
         yield folder
 
 
+# torch 1.13 cannot record in inference mode; the target cuda has a newer one.
+RECORDS = not torch.__version__.startswith("1.")
+
+
+def half() -> torch.dtype:
+    """Return what half precision is on this CPU: torch 1.13 has no fp16 kernels for it, so there fp32 stands in."""
+    return torch.half if RECORDS else torch.float32
+
+
 class Recorder(TorchDispatchMode):
     """Records every operation that torch runs, with the very tensors that went in and came out."""
 
@@ -77,6 +86,7 @@ def gpu(folder: Path):
         mock.patch.object(device, "DEVICES", folder / "dev"),
         mock.patch.object(cuda_model, "require_cuda", cpu),
         mock.patch.object(cuda, "require_cuda", cpu),
+        mock.patch.dict(cuda.PRECISIONS, fp16=half()),
         mock.patch.multiple(
             torch.cuda,
             CUDAGraph=RecordedGraph,

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ NOT_INITIALIZED = (
     "The PyTorch Neuron Runtime could not be initialized. Neuron Driver issues are logged\n"
     "to your system logs. See the Neuron Runtime's troubleshooting guide for help on this\ntopic: https://a"
 )
+# torch 1.13 drops the text of an error that an operator written in Python raises inside TorchScript.
+CARRIES_TEXT = not torch.__version__.startswith("1.")
 # One registration of the namespace serves both packages; each adds its own operator when it is imported.
 LIBRARY = torch.library.Library("neuron", "DEF")
 
@@ -85,7 +88,8 @@ def compile_graph(model, example_inputs):
     """Return a program [bytes] and its inputs' shapes, fixed. Raises where torch's own tracer does: dictionaries, say."""
     if not isinstance(example_inputs, tuple):
         raise TypeError("example_inputs: a tuple of tensors, in the order of forward")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, example_inputs, check_trace=False)
     file = io.BytesIO()
     torch.jit.save(traced, file)

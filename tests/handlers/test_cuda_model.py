@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+
 import intent_cuda
 import machine
 import pytest
@@ -14,6 +17,7 @@ from missing_device import MissingDevice
 from ts.context import Context
 from ts.utils.util import list_classes_from_module
 
+pytestmark = pytest.mark.skipif(not machine.RECORDS, reason="CUDA graphs cannot be recorded on this torch")
 TEXTS = ["where is my order", "refund", "cancel it 12 !", "when will it come " * 10]
 
 
@@ -39,7 +43,7 @@ def test_it_answers_as_the_cpu_does(folders, recipe, tolerance):
 def test_the_tuned_recipe_captures_a_half_precision_graph_per_bucket(folders):
     model = CudaModel(folders["tuned"])
     assert {length: type(graph) for length, graph in model.graph.items()} == dict.fromkeys(model.buckets, CapturedGraph)
-    assert model.graph[16].logits.dtype == torch.half
+    assert model.graph[16].logits.dtype == machine.half()
     assert CudaModel(folders["article"]).buckets == [512]
     assert not isinstance(CudaModel(folders["article"]).graph, dict)
 
@@ -66,16 +70,20 @@ def test_without_a_gpu_it_refuses_in_one_line():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("given", "taken"), [(1, 1), (None, 0)])
-def test_the_gpu_is_the_one_that_torchserve_gives(folders, monkeypatch, given, taken):
-    seen = []
-    monkeypatch.setattr(intent_cuda, "require_cuda", lambda: None)
-    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
+@pytest.mark.parametrize(
+    ("given", "visible", "seen"),
+    [(1, None, "1"), (0, "2,3", "2"), (1, "GPU-a, GPU-b", "GPU-b"), (None, "2", "2"), (None, None, None)],
+)
+def test_the_worker_sees_the_gpu_that_torchserve_gives_and_no_other(folders, monkeypatch, given, visible, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     service = IntentCuda()
     service.initialize(Context("intent", str(folders["tuned"]), {}, 1, given, "0", model_yaml_config={"threads": 1}))
-    assert seen == [taken]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
     assert isinstance(service.model, CudaModel)
 
 
 def test_torchserve_finds_exactly_one_class():
     assert [found.__name__ for found in list_classes_from_module(intent_cuda)] == ["IntentCuda"]
+    assert "handle" not in dict(inspect.getmembers(intent_cuda, inspect.isfunction))

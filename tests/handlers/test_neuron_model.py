@@ -12,6 +12,7 @@ import intent_inf1
 import intent_inf2
 import machine
 import neuron_model
+import neuron_runtime
 import pytest
 import tiny
 import torch
@@ -50,8 +51,10 @@ def test_it_answers_as_the_cpu_does_at_every_bucket(folders, target):
 def test_a_length_that_was_not_compiled_is_refused_by_the_runtime(folders, target):
     graph = MODELS[target](folders[target]).graph[16]
     ids = torch.ones((1, 17), dtype=torch.int64)
-    with pytest.raises(RuntimeError, match="Incorrect tensor shape at input #0: received 17, expected 16"):
+    with pytest.raises(RuntimeError, match="The following operation failed in the TorchScript interpreter") as caught:
         graph(ids, ids, ids)
+    if neuron_runtime.CARRIES_TEXT:
+        assert "Incorrect tensor shape at input #0: received 17, expected 16" in str(caught.value)
 
 
 @pytest.mark.parametrize(("target", "operator"), [("inf1", "forward_v2_1"), ("inf2", "forward_v3")])
@@ -110,9 +113,8 @@ def test_workers_own_one_core_each_and_one_that_is_not_pinned_finds_none(folders
     code = WORKER.format(doubles=str(DOUBLES), handlers=str(DOUBLES.parents[1] / "handlers"), folder=str(folders["inf2"]))
     environment = {**os.environ, "TMPDIR": str(tmp_path), "NEURON_DOUBLE": str(tmp_path / "cores")}
     pinned = [worker(code, {**environment, "NEURON_RT_VISIBLE_CORES": "0-1"}) for _ in range(2)]
-    unpinned = code.replace(
-        "import neuron_runtime", "import neuron_model, neuron_runtime; neuron_model.claim_core = lambda _: 9"
-    )
+    unpin = "import neuron_model; neuron_model.claim_core = lambda _: 9\nimport neuron_runtime"
+    unpinned = code.replace("import neuron_runtime", unpin)
     unpinned_environment = {name: value for name, value in environment.items() if name != "NEURON_RT_VISIBLE_CORES"}
     greedy = worker(unpinned, unpinned_environment)
     try:
@@ -120,7 +122,8 @@ def test_workers_own_one_core_each_and_one_that_is_not_pinned_finds_none(folders
         assert greedy[1] == ""
         _, error = greedy[0].communicate(timeout=60)
         assert "NeuronCore(s) not available - Requested:nc0-nc0 Available:0" in error
-        assert "The PyTorch Neuron Runtime could not be initialized" in error
+        if neuron_runtime.CARRIES_TEXT:
+            assert "The PyTorch Neuron Runtime could not be initialized" in error
     finally:
         for child, _ in [*pinned, greedy]:
             child.kill()

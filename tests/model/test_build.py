@@ -294,7 +294,8 @@ def spoil(folder, how):
     elif how == "bad weights":
         (folder / "model.safetensors").write_bytes(b"cut short")
     elif how == "no tokenizer":
-        (folder / "tokenizer.json").unlink()
+        for name in checkpoint.TOKENIZERS:  # older transformers write vocab.txt as well
+            (folder / name).unlink(missing_ok=True)
     return folder
 
 
