@@ -129,7 +129,7 @@ def build(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequence[st
         intents=_groups(window, utterances, labels, *_numbered([utterance.intent for utterance in utterances])),
         lag=_lines(sent["intended_s"], lag_ms, _LAG_SHARES, end_s),
         moments_s=moments_s,
-        in_flight=statistics.in_flight(rows, moments_s),
+        in_flight=statistics.in_flight(rows[~np.isnan(rows["done_s"])], moments_s),
     )
 
 
@@ -138,7 +138,7 @@ def cpu(generators: Sequence[dict]) -> tuple[Line, ...]:
     lines = []
     for facts in generators:
         moments_s, used_s = np.array(facts["cpu"], dtype=float).reshape(-1, 2).T
-        apart = np.append(True, np.diff(moments_s) > 0)  # two readings at one moment have no share between them
+        apart = np.diff(moments_s, prepend=-np.inf) > 0  # two readings at one moment have no share between them
         moments_s, used_s = moments_s[apart], used_s[apart]
         if len(moments_s) > 1:
             lines.append(Line(f"process {facts['worker']}", moments_s, np.diff(used_s) / np.diff(moments_s)))

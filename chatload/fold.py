@@ -6,6 +6,7 @@ The same fold ends a run and reads one that was killed.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,7 +40,20 @@ def finish(folder: Path) -> dict:
     content = runfolder.read_finished(folder)
     _write_reports(folder, content, found)
     runfolder.remove_parts(folder)
+    _publish(folder / "summary.md")
     return content
+
+
+def _publish(summary: Path) -> None:
+    """Adds the summary to the page of a GitHub Actions step, where there is one. Once a run: when it is finished."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as page:
+            page.write(summary.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise runfolder.RunFolderError(f"GITHUB_STEP_SUMMARY {path}: cannot be written ({error.strerror})") from error
 
 
 def _write_reports(folder: Path, content: dict, found: runfolder.Rows) -> None:

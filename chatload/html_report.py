@@ -38,6 +38,8 @@ def page(content: dict, drawn: figures.Figures) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Bokeh reads an object before the references to it: its JSON must keep its order.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters |= {
         "ms": report.number,
         "rate": lambda value: report.number(value, "{:,.1f}"),

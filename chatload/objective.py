@@ -77,7 +77,7 @@ def parse(text: str, turned: bool = False) -> tuple[Clause, ...]:
     """
     clauses = tuple(_parse_clause(part, turned) for part in text.split(",") if part.strip())
     if not clauses:
-        raise ObjectiveError(f"there is no clause in it: write for example {_example(turned)}")
+        raise ObjectiveError(f"{'it' if turned else 'the objective'} is empty: write for example {_example(turned)}")
     return clauses
 
 

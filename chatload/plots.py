@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 from bokeh.embed import json_item
-from bokeh.models import BoxAnnotation, FixedTicker, HoverTool, LogColorMapper, LogTicker, NumeralTickFormatter, Range1d
+from bokeh.models import FixedTicker, HoverTool, LogColorMapper, Range1d
+from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 from bokeh.themes import Theme
 
 from chatload.figures import Band, Figures, Group, Heat, Line, Point, nines
+from chatload.objective import Estimate
 from chatload.statistics import PERCENTILES
 
 # Role: (light, dark). Series colours keep their hue in both, and tell apart for the colour-blind (after Okabe and Ito).
@@ -26,6 +28,7 @@ COLOURS = {
     "muted": ("#59636e", "#9da7b3"),
     "grid": ("#d8dee5", "#333b45"),
     "blue": ("#0067a5", "#5cb3ec"),
+    "pale": ("#c3dcee", "#23455e"),
     "green": ("#00785a", "#3ecfa4"),
     "red": ("#c14a00", "#ff9a52"),
     "purple": ("#8f3f97", "#dc9ae3"),
@@ -43,6 +46,8 @@ COLOURS = {
 }
 _HEAT = [light for role, (light, _) in COLOURS.items() if role.startswith("heat")]
 _SERIES = ("blue", "green", "red", "purple", "grey")
+_GROUP_MARKS = {"p50": "blue", "p90": "green"}
+_SECONDS = "seconds since the start"
 _ALL_INTENTS = 40
 _LABEL_LETTERS = 22
 
@@ -71,9 +76,10 @@ _THEME = Theme(
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot for the page: Bokeh's JSON of it, and its legend as (label, role of the colour)."""
+    """A plot for the page: Bokeh's JSON of it, what its upward axis counts, its legend as (label, role of the colour)."""
 
     item: dict
+    unit: str
     legend: tuple[tuple[str, str], ...] = ()
 
 
@@ -103,7 +109,7 @@ def draw(drawn: Figures, cpu: Sequence[Line], limits_ms: dict[float, float], war
     if drawn.lag:
         plots["lag"] = _over_time(drawn.lag, "lag, ms", log=True)
     if cpu:
-        plots["cpu"] = _over_time(cpu, "share of a core")
+        plots["cpu"] = _over_time(cpu, "share of a core", full=1.0)
     return plots
 
 
@@ -121,7 +127,7 @@ def _series(number: int) -> str:
     return _SERIES[number % len(_SERIES)]
 
 
-def _figure(x_label: str, y_label: str, height: int = 280, **options: Any) -> Any:
+def _figure(x_label: str, height: int = 280, **options: Any) -> Any:
     """A plot as wide as the page lets it be."""
     plot = figure(
         height=height,
@@ -133,7 +139,7 @@ def _figure(x_label: str, y_label: str, height: int = 280, **options: Any) -> An
     )
     plot.toolbar.logo = None
     plot.toolbar.autohide = True
-    plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, y_label
+    plot.xaxis.axis_label = x_label
     return plot
 
 
@@ -141,9 +147,13 @@ def _item(plot: Any) -> dict:
     return dict(json_item(plot, theme=_THEME))
 
 
-def _in_ms(axis: Any) -> None:
-    axis.ticker = LogTicker(mantissas=[1, 2, 5])
-    axis.formatter = NumeralTickFormatter(format="0,0.[000]")
+def _in_ms(axis: Any, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten between two values, or at the powers alone where those are many."""
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    mantissas = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
+    ticks = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
+    axis.ticker = FixedTicker(ticks=ticks)
+    axis.major_label_overrides = {tick: f"{tick:,g}" if tick < 1e6 else f"{tick:,.0f}" for tick in ticks}
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:
@@ -155,8 +165,8 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     seen = [bound for point in curve for bound in (point.latency.low, point.latency.value, point.latency.high)]
     shown = _finite([*seen, *(point.service_ms for point in curve), *limits_ms.values()])
     top = max(shown) * 1.25
-    plot = _figure("share of arrivals that waited no longer", "ms", height=360, y_axis_type="log")
-    plot.y_range = Range1d(min(shown) / 1.25, top)
+    plot = _figure("share of arrivals that waited no longer", height=360, y_axis_type="log")
+    plot.y_range = Range1d(start=min(shown) / 1.25, end=top)
     high = [point.latency.high if point.latency.high is not None and point.latency.high < top else top for point in curve]
     source = {
         "x": x,
@@ -166,7 +176,7 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
         "high": high,
         "service": [math.nan if point.service_ms is None else point.service_ms for point in curve],
     }
-    plot.varea("x", "low", "high", source=source, fill_color=_colour("blue"), fill_alpha=0.22)
+    plot.varea("x", "low", "high", source=source, fill_color=_colour("pale"))
     plot.line("x", "service", source=source, line_color=_colour("grey"), line_width=1.5, line_dash="dashed")
     line = plot.line("x", "value", source=source, line_color=_colour("blue"), line_width=2.5)
     plot.add_tools(
@@ -182,7 +192,7 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     )
     legend = [
         ("latency", "blue"),
-        ("its 95 % interval (to the top where nothing bounds it)", "blue"),
+        ("its 95 % interval (to the top: not bounded)", "pale"),
         ("service time", "grey"),
     ]
     if limits_ms:
@@ -192,12 +202,15 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     ticks = {nines(share): f"{share * 100:g} %" for share in sorted({*PERCENTILES, *limits_ms} - {0.95})}
     plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     plot.xaxis.major_label_overrides = ticks
-    _in_ms(plot.yaxis)
-    return Plot(_item(plot), tuple(legend))
+    _in_ms(plot.yaxis, min(shown), top)
+    return Plot(_item(plot), "latency, ms", tuple(legend))
 
 
-def _over_time(lines: Sequence[Line], y_label: str, log: bool = False, warmup_s: float = 0.0) -> Plot:
-    plot = _figure("seconds since the start", y_label, **({"y_axis_type": "log"} if log else {}))
+def _over_time(lines: Sequence[Line], unit: str, log: bool = False, warmup_s: float = 0.0, full: float = 0.0) -> Plot:
+    """Lines over time; ``full`` is a value that a linear axis reaches at least."""
+    plot = _figure(_SECONDS, y_axis_type="log" if log else "linear")
+    plot.x_range = Range1d(start=min(line.edges_s[0] for line in lines), end=max(line.edges_s[-1] for line in lines))
+    shown = np.concatenate([line.values[np.isfinite(line.values)] for line in lines])
     legend = []
     for number, line in enumerate(lines):
         values = np.where(line.values > 0, line.values, np.nan) if log else line.values
@@ -207,11 +220,12 @@ def _over_time(lines: Sequence[Line], y_label: str, log: bool = False, warmup_s:
         plot.add_tools(HoverTool(renderers=[drawn], tooltips=[(line.name, "@y{0,0.[000]}"), ("from second", "@x{0,0.[0]}")]))
         legend.append((line.name, role))
     if log:
-        _in_ms(plot.yaxis)
+        seen = shown[shown > 0] if np.any(shown > 0) else np.ones(1)
+        _in_ms(plot.yaxis, float(seen.min()), float(seen.max()))
     else:
-        plot.y_range.start = 0
+        plot.y_range = Range1d(start=0, end=max(1.05 * float(shown.max(initial=0.0)), full) or 1)
     _shade(plot, warmup_s)
-    return Plot(_item(plot), tuple(legend))
+    return Plot(_item(plot), unit, tuple(legend))
 
 
 def _shade(plot: Any, warmup_s: float) -> None:
@@ -220,7 +234,8 @@ def _shade(plot: Any, warmup_s: float) -> None:
 
 
 def _stacked_over_time(lines: Sequence[Line], warmup_s: float) -> Plot:
-    plot = _figure("seconds since the start", "arrivals not answered")
+    plot = _figure(_SECONDS)
+    plot.x_range = Range1d(start=lines[0].edges_s[0], end=lines[0].edges_s[-1])
     below = np.zeros(len(lines[0].values))
     for number, line in enumerate(lines):
         plot.quad(
@@ -234,12 +249,15 @@ def _stacked_over_time(lines: Sequence[Line], warmup_s: float) -> Plot:
         below = below + line.values
     plot.y_range.start = 0
     _shade(plot, warmup_s)
-    return Plot(_item(plot), tuple((line.name, _series(number)) for number, line in enumerate(lines)))
+    return Plot(
+        _item(plot), "arrivals not answered", tuple((line.name, _series(number)) for number, line in enumerate(lines))
+    )
 
 
 def _heat(heat: Heat, warmup_s: float) -> Plot:
     low, high = heat.edges_log_ms[0], heat.edges_log_ms[-1]
-    plot = _figure("seconds since the start", "latency, ms", height=320)
+    plot = _figure(_SECONDS, height=320)
+    plot.x_range = Range1d(start=heat.edges_s[0], end=heat.edges_s[-1])
     level, bin_of = np.nonzero(heat.counts)
     source = {
         "left": heat.edges_s[bin_of],
@@ -259,12 +277,12 @@ def _heat(heat: Heat, warmup_s: float) -> Plot:
     plot.yaxis.ticker = FixedTicker(ticks=list(decades))
     plot.yaxis.major_label_overrides = decades
     _shade(plot, warmup_s)
-    return Plot(_item(plot))
+    return Plot(_item(plot), "latency, ms")
 
 
 def _bands(bands: Sequence[Band]) -> Plot:
     names = list(dict.fromkeys(part for band in bands for part in band.parts_ms))
-    plot = _figure("share of the mean latency, %", "", height=70 + 38 * len(bands))
+    plot = _figure("share of the mean latency, %", height=70 + 38 * len(bands))
     places = list(range(len(bands), 0, -1))
     left = np.zeros(len(bands))
     for number, name in enumerate(names):
@@ -275,36 +293,40 @@ def _bands(bands: Sequence[Band]) -> Plot:
         plot.add_tools(HoverTool(renderers=[bars], tooltips=[("@band", f"{name} @ms{{0,0.000}} ms")]))
         left = right
     _name_rows(plot, places, [band.name for band in bands])
-    plot.x_range = Range1d(0, 100)
-    return Plot(_item(plot), tuple((name, _series(number)) for number, name in enumerate(names)))
+    plot.x_range = Range1d(start=0, end=100)
+    return Plot(_item(plot), "", tuple((name, _series(number)) for number, name in enumerate(names)))
 
 
 def _groups(groups: Sequence[Group]) -> Plot:
-    plot = _figure("latency, ms", "", height=80 + 22 * len(groups), x_axis_type="log")
+    """A row a group: p50 and p90, each with its interval; one that nothing bounds from above goes on to the edge."""
+    plot = _figure("latency, ms", height=80 + 22 * len(groups), x_axis_type="log")
     places = list(range(len(groups), 0, -1))
-    legend = []
-    for name, role in (("p50", "blue"), ("p90", "green")):
-        found = [(place, group.latency_ms[name], group.name) for place, group in zip(places, groups, strict=True)]
-        kept = [row for row in found if row[1].value is not None and math.isfinite(row[1].value)]
-        largest = max(_finite([bound for _, estimate, _ in kept for bound in (estimate.value, estimate.high)]), default=1.0)
-        source = {
-            "y": [place for place, _, _ in kept],
-            "value": [estimate.value for _, estimate, _ in kept],
-            "low": [estimate.low for _, estimate, _ in kept],
-            "high": [min(estimate.high or math.inf, largest * 1.1) for _, estimate, _ in kept],
-            "name": [name for _, _, name in kept],
-        }
+    estimates = [group.latency_ms[name] for group in groups for name in _GROUP_MARKS]
+    shown = _finite([bound for estimate in estimates for bound in (estimate.low, estimate.value, estimate.high)]) or [1.0]
+    plot.x_range = Range1d(start=min(shown) / 1.15, end=max(shown) * 1.15)
+    for name, role in _GROUP_MARKS.items():
+        rows = [(place, group.name, group.latency_ms[name]) for place, group in zip(places, groups, strict=True)]
+        source = _marks([row for row in rows if row[2].value is not None and math.isfinite(row[2].value)], max(shown) * 1.15)
         plot.segment("low", "y", "high", "y", source=source, line_color=_colour(role), line_width=2, line_alpha=0.6)
         dots = plot.scatter("value", "y", source=source, size=7, color=_colour(role))
         plot.add_tools(HoverTool(renderers=[dots], tooltips=[("@name", f"{name} @value{{0,0.000}} ms")]))
-        legend.append((f"{name} with its 95 % interval", role))
     _name_rows(plot, places, [group.name for group in groups])
-    _in_ms(plot.xaxis)
-    return Plot(_item(plot), tuple(legend))
+    _in_ms(plot.xaxis, min(shown), max(shown))
+    return Plot(_item(plot), "", tuple((f"{name} with its 95 % interval", role) for name, role in _GROUP_MARKS.items()))
+
+
+def _marks(rows: Sequence[tuple[int, str, Estimate]], edge: float) -> dict[str, list]:
+    return {
+        "y": [place for place, _, _ in rows],
+        "name": [name for _, name, _ in rows],
+        "value": [estimate.value for _, _, estimate in rows],
+        "low": [estimate.low for _, _, estimate in rows],
+        "high": [min(estimate.high or edge, edge) for _, _, estimate in rows],
+    }
 
 
 def _name_rows(plot: Any, places: Sequence[int], names: Sequence[str]) -> None:
-    plot.y_range = Range1d(0.4, len(places) + 0.6)
+    plot.y_range = Range1d(start=0.4, end=len(places) + 0.6)
     plot.yaxis.ticker = FixedTicker(ticks=list(places))
     plot.yaxis.major_label_overrides = {
         place: name if len(name) <= _LABEL_LETTERS else name[: _LABEL_LETTERS - 1] + "…"

@@ -34,7 +34,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_make_alone_prints_help_with_every_target_that_people_use():
     done = make()
     assert done.returncode == 0
-    for target in ["setup", "bench", "test", "check", "model", "serve-cpu", "stop", "load", "ui", "report"]:
+    for target in ["setup", "bench", "gate", "test", "check", "model", "serve-cpu", "stop", "load", "ui", "report"]:
         assert re.search(rf"^  make {target} +\w", done.stdout, re.M), target
 
 
@@ -46,7 +46,7 @@ def test_a_missing_python_is_one_clear_line():
 
 def test_the_readme_and_the_reference_name_every_target_and_option():
     readme = (ROOT / "README.md").read_text()
-    for target in ["bench", "test", "setup", "model", "serve-cpu", "stop", "load", "ui", "report", "check"]:
+    for target in ["bench", "gate", "test", "setup", "model", "serve-cpu", "stop", "load", "ui", "report", "check"]:
         assert f"make {target}" in readme, target
     reference = (ROOT / "docs" / "reference" / "scenario-options.md").read_text()
     for option in settings.OPTIONS:
