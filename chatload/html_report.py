@@ -31,25 +31,8 @@ def page(content: dict, drawn: figures.Figures) -> str:
     run, summary = content["run"], content["summary"]
     cpu = figures.cpu(run["generators"])
     made = plots.draw(drawn, cpu, _limits_ms(run["objective"]), run["warmup_s"])
-    environment = Environment(
-        loader=PackageLoader("chatload", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Bokeh reads an object before the references to it: its JSON must keep its order.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
-    environment.filters |= {
-        "ms": report.number,
-        "rate": lambda value: report.number(value, "{:,.1f}"),
-        "share": report.share,
-        "interval": report.interval,
-        "share_interval": _share_interval,
-        "duration": format_duration,
-        "plain": runfolder.plain,
-    }
-    return environment.get_template("report_page.html").render(
+    template = _environment().get_template("report_page.html")
+    return template.render(
         run=run,
         summary=summary,
         verdict=content["verdict"],
@@ -68,6 +51,28 @@ def page(content: dict, drawn: figures.Figures) -> str:
         script=_text("report_page.js"),
         charts="\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw),
     )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("chatload", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Bokeh reads an object before the references to it: its JSON must keep its order.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
+    environment.filters |= {
+        "ms": report.number,
+        "rate": lambda value: report.number(value, "{:,.1f}"),
+        "share": report.share,
+        "interval": report.interval,
+        "share_interval": _share_interval,
+        "duration": format_duration,
+        "plain": runfolder.plain,
+    }
+    return environment
 
 
 def _text(name: str) -> str:

@@ -15,9 +15,11 @@ import numpy as np
 from bokeh.embed import json_item
 from bokeh.models import FixedTicker, HoverTool, LogColorMapper, Range1d
 from bokeh.models.annotations import BoxAnnotation
+from bokeh.models.text import PlainText
 from bokeh.plotting import figure
 from bokeh.themes import Theme
 
+from chatload import report
 from chatload.figures import Band, Figures, Group, Heat, Line, Point, nines
 from chatload.objective import Estimate
 from chatload.statistics import PERCENTILES
@@ -161,40 +163,18 @@ def _finite(values: Sequence[float | None]) -> list[float]:
 
 
 def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
-    x = [nines(point.share) for point in curve]
-    seen = [bound for point in curve for bound in (point.latency.low, point.latency.value, point.latency.high)]
-    shown = _finite([*seen, *(point.service_ms for point in curve), *limits_ms.values()])
-    top = max(shown) * 1.25
+    bounds = [bound for point in curve for bound in (point.latency.low, point.latency.high, point.service_ms)]
+    shown = _finite([*bounds, *(point.latency.value for point in curve), *limits_ms.values()])
+    low, high = min(shown) / 1.25, max(shown) * 1.25
     plot = _figure("share of arrivals that waited no longer", height=360, y_axis_type="log")
-    plot.y_range = Range1d(start=min(shown) / 1.25, end=top)
-    high = [point.latency.high if point.latency.high is not None and point.latency.high < top else top for point in curve]
-    source = {
-        "x": x,
-        "share": [f"{point.share * 100:.6g} %" for point in curve],
-        "value": [point.latency.value for point in curve],
-        "low": [point.latency.low for point in curve],
-        "high": high,
-        "service": [math.nan if point.service_ms is None else point.service_ms for point in curve],
-    }
+    plot.y_range = Range1d(start=low, end=high)
+    source = _curve_columns(curve, high)
     plot.varea("x", "low", "high", source=source, fill_color=_colour("pale"))
     plot.line("x", "service", source=source, line_color=_colour("grey"), line_width=1.5, line_dash="dashed")
     line = plot.line("x", "value", source=source, line_color=_colour("blue"), line_width=2.5)
-    plot.add_tools(
-        HoverTool(
-            renderers=[line],
-            mode="vline",
-            tooltips=[
-                ("share", "@share"),
-                ("latency", "@value{0,0.000} ms"),
-                ("95 % interval", "@low{0,0.000} to @high{0,0.000}"),
-            ],
-        )
-    )
-    legend = [
-        ("latency", "blue"),
-        ("its 95 % interval (to the top: not bounded)", "pale"),
-        ("service time", "grey"),
-    ]
+    tips = [("share", "@share"), ("latency", "@value{0,0.000} ms"), ("95 % interval", "@interval ms")]
+    plot.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=tips))
+    legend = [("latency", "blue"), ("its 95 % interval (to the top: not bounded)", "pale"), ("service time", "grey")]
     if limits_ms:
         places = [nines(share) for share in limits_ms]
         plot.scatter(places, list(limits_ms.values()), marker="inverted_triangle", size=11, color=_colour("red"))
@@ -202,8 +182,25 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     ticks = {nines(share): f"{share * 100:g} %" for share in sorted({*PERCENTILES, *limits_ms} - {0.95})}
     plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     plot.xaxis.major_label_overrides = ticks
-    _in_ms(plot.yaxis, min(shown), top)
+    _in_ms(plot.yaxis, low, high)
     return Plot(_item(plot), "latency, ms", tuple(legend))
+
+
+def _curve_columns(curve: Sequence[Point], top: float) -> dict[str, list]:
+    """The columns of the curve; an interval that nothing bounds from above reaches to ``top``."""
+    bounded = [point.latency.high is not None and math.isfinite(point.latency.high) for point in curve]
+    return {
+        "x": [nines(point.share) for point in curve],
+        "share": [f"{point.share * 100:.6g} %" for point in curve],
+        "value": [point.latency.value for point in curve],
+        "low": [point.latency.low for point in curve],
+        "high": [point.latency.high if kept else top for point, kept in zip(curve, bounded, strict=True)],
+        "interval": [
+            report.interval({"low": point.latency.low, "high": point.latency.high if kept else None})
+            for point, kept in zip(curve, bounded, strict=True)
+        ],
+        "service": [math.nan if point.service_ms is None else point.service_ms for point in curve],
+    }
 
 
 def _over_time(lines: Sequence[Line], unit: str, log: bool = False, warmup_s: float = 0.0, full: float = 0.0) -> Plot:
@@ -290,7 +287,7 @@ def _bands(bands: Sequence[Band]) -> Plot:
         right = left + 100 * parts_ms / np.array([sum(band.parts_ms.values()) for band in bands])
         source = {"y": places, "left": left, "right": right, "ms": parts_ms, "band": [band.name for band in bands]}
         bars = plot.hbar("y", left="left", right="right", height=0.7, source=source, color=_colour(_series(number)))
-        plot.add_tools(HoverTool(renderers=[bars], tooltips=[("@band", f"{name} @ms{{0,0.000}} ms")]))
+        plot.add_tools(HoverTool(renderers=[bars], tooltips=[("answers", "@band"), (name, "@ms{0,0.000} ms")]))
         left = right
     _name_rows(plot, places, [band.name for band in bands])
     plot.x_range = Range1d(start=0, end=100)
@@ -309,7 +306,7 @@ def _groups(groups: Sequence[Group]) -> Plot:
         source = _marks([row for row in rows if row[2].value is not None and math.isfinite(row[2].value)], max(shown) * 1.15)
         plot.segment("low", "y", "high", "y", source=source, line_color=_colour(role), line_width=2, line_alpha=0.6)
         dots = plot.scatter("value", "y", source=source, size=7, color=_colour(role))
-        plot.add_tools(HoverTool(renderers=[dots], tooltips=[("@name", f"{name} @value{{0,0.000}} ms")]))
+        plot.add_tools(HoverTool(renderers=[dots], tooltips=[("of", "@name"), (name, "@value{0,0.000} ms")]))
     _name_rows(plot, places, [group.name for group in groups])
     _in_ms(plot.xaxis, min(shown), max(shown))
     return Plot(_item(plot), "", tuple((f"{name} with its 95 % interval", role) for name, role in _GROUP_MARKS.items()))
@@ -326,10 +323,11 @@ def _marks(rows: Sequence[tuple[int, str, Estimate]], edge: float) -> dict[str, 
 
 
 def _name_rows(plot: Any, places: Sequence[int], names: Sequence[str]) -> None:
+    """Names in place of the numbers of the rows; as plain text, since an intent may look like a formula to Bokeh."""
     plot.y_range = Range1d(start=0.4, end=len(places) + 0.6)
     plot.yaxis.ticker = FixedTicker(ticks=list(places))
     plot.yaxis.major_label_overrides = {
-        place: name if len(name) <= _LABEL_LETTERS else name[: _LABEL_LETTERS - 1] + "…"
+        place: PlainText(text=name if len(name) <= _LABEL_LETTERS else name[: _LABEL_LETTERS - 1] + "…")
         for place, name in zip(places, names, strict=True)
     }
     plot.ygrid.grid_line_color = None

@@ -13,12 +13,11 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
-import msgspec
 import numpy as np
 
-from chatload import samples
+from chatload import run_json, samples
 from chatload.corpus import Utterance
 from chatload.objective import Estimate
 
@@ -223,81 +222,12 @@ def write_text(folder: Path, name: str, text: str) -> None:
         raise RunFolderError(f"{folder / name} cannot be written ({error.strerror})") from error
 
 
-class _Verdict(msgspec.Struct):
-    outcome: Literal["pass", "fail", "invalid"]
-    reasons: list[str]
-    faults: list[str]
-    objective: list[dict[str, str]]
-
-
-class _Estimate(msgspec.Struct):
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-class _Accuracy(msgspec.Struct):
-    checked: int
-    correct: int
-    share: _Estimate
-
-
-class _Summary(msgspec.Struct):
-    planned: int
-    sent: int
-    ok: int
-    wrong: int
-    failed: int
-    dropped: int
-    unfinished: int
-    offered_rate: float
-    throughput: _Estimate
-    latency_ms: dict[str, _Estimate]
-    service_ms: dict[str, _Estimate]
-    lag_ms: dict[str, _Estimate]
-    server_ms: dict[str, dict[str, _Estimate]]
-    errors: _Estimate
-    accuracy: _Accuracy
-    outcomes: dict[str, int]
-
-
-class _Corpus(msgspec.Struct):
-    file: str
-    split: str
-    utterances: int
-
-
-class _Run(msgspec.Struct):
-    """What reports need of a header; it may hold more."""
-
-    scenario: str
-    host: str
-    rate: float
-    arrivals: str
-    seed: int
-    corpus: _Corpus
-    objective: str
-    warmup_s: float
-    run_time_s: float
-    duration_s: float
-    workers: int
-    model: dict[str, str] | None
-    conduct: dict[str, Any]
-    generators: list[dict[str, Any]]
-
-
-class _Finished(msgspec.Struct):
-    run: _Run
-    summary: _Summary
-    verdict: _Verdict
-
-
 def read_finished(folder: Path) -> dict:
     """The content of run.json of a finished run, with all that reports need of it. Raises RunFolderError."""
     content = read_json(folder)
     try:
-        msgspec.convert(content, _Finished)
-    except msgspec.ValidationError as error:
+        run_json.check(content)
+    except run_json.DamagedError as error:
         raise RunFolderError(f"{folder / 'run.json'} is damaged or of another version of chatload ({error})") from error
     return content
 

@@ -38,6 +38,7 @@ RIM = {
     "plots",
     "preflight",
     "record",
+    "run_json",
     "runfolder",
     "timer",
 }

@@ -20,7 +20,7 @@ from chatload.corpus import Utterance
 from tests.chatload.simulated import fail, poisson_s, rows, stalls_s
 
 RATE, SECONDS = 200.0, 60.0
-SPITEFUL = "</script><script>document.title='taken'</script>"
+SPITEFUL = "$$x$$</script><script>document.title='taken'</script>"
 UTTERANCES = [Utterance("hi", SPITEFUL, ""), Utterance(f"a {SPITEFUL}", "order", ""), Utterance("no label", "", "")]
 HEADER = {
     "id": "20260101-120000-chatbot-1f3a",
