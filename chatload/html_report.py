@@ -8,6 +8,7 @@ scripts, and printed.
 from __future__ import annotations
 
 import json
+import math
 from importlib import resources
 from typing import Any
 
@@ -65,6 +66,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters |= {
         "ms": report.number,
+        "latency": _latency,
         "rate": lambda value: report.number(value, "{:,.1f}"),
         "share": report.share,
         "interval": report.interval,
@@ -103,6 +105,12 @@ def _percentiles(summary: dict) -> list[dict]:
             }
         )
     return rows
+
+
+def _latency(estimate: objective.Estimate) -> str:
+    if estimate.value is not None and math.isinf(estimate.value):
+        return "no answer"
+    return report.number(estimate.value)
 
 
 def _share_interval(estimate: dict) -> str:
