@@ -26,6 +26,7 @@ from chatload.statistics import PERCENTILES
 
 # Role: (light, dark). Series colours keep their hue in both, and tell apart for the colour-blind (after Okabe and Ito).
 COLOURS = {
+    "surface": ("#ffffff", "#12161b"),
     "text": ("#1c2128", "#e3e8ee"),
     "muted": ("#59636e", "#9da7b3"),
     "grid": ("#d8dee5", "#333b45"),
@@ -57,7 +58,12 @@ _FONT = "system-ui, sans-serif"
 _THEME = Theme(
     json={
         "attrs": {
-            "Plot": {"background_fill_color": None, "border_fill_color": None, "outline_line_color": None},
+            # Filled, not left out: where nothing is filled, what a plot drew before it was resized stays.
+            "Plot": {
+                "background_fill_color": COLOURS["surface"][0],
+                "border_fill_color": COLOURS["surface"][0],
+                "outline_line_color": None,
+            },
             "Axis": {
                 "axis_label_text_font": _FONT,
                 "axis_label_text_font_style": "normal",
