@@ -46,7 +46,7 @@ def page(content: dict, drawn: figures.Figures) -> str:
         intents_drawn=len(plots.most_frequent(drawn.intents)),
         health=_health(run, summary),
         settings=_flat({name: value for name, value in run.items() if name not in _LISTED_ELSEWHERE}),
-        processes=[_flat({name: value for name, value in facts.items() if name != "cpu"}) for facts in run["generators"]],
+        processes=[_process(facts) for facts in run["generators"]],
         colours=plots.COLOURS,
         styles=_text("report_page.css"),
         script=_text("report_page.js"),
@@ -153,6 +153,13 @@ def _health(run: dict, summary: dict) -> list[tuple[str, str, str]]:
         ),
         ("latency settled", settled, "a server that still warms up is measured too early"),
     ]
+
+
+def _process(facts: dict) -> list[tuple[str, str]]:
+    """A generator process's facts; its rates, one for every stream that started, are told by their last."""
+    shown = {name: value for name, value in facts.items() if name not in ("cpu", "rates")}
+    rates = [rate for _, rate in facts["rates"]]
+    return [*_flat(shown), ("rate at the end, /s", f"{rates[-1]:g}, after {len(rates)} changes" if rates else "-")]
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

@@ -83,6 +83,7 @@ class _Conduct(msgspec.Struct):
 class _Facts(msgspec.Struct):
     worker: int
     cpu: list[tuple[float, float]]
+    rates: list[tuple[float, float]]
 
 
 class _Run(msgspec.Struct):
