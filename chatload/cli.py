@@ -28,7 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report",
         help="print a run's report again",
-        description="Prints the report of a run from its folder; finishes the folder first when the run was cut short.",
+        description="Prints the report of a run from its folder, and writes its report.html, summary.md and junit.xml anew; "
+        "finishes the folder first when the run was cut short.",
         epilog="example: chatload report results/20260101-120000-chatbot-1f3a",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

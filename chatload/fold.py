@@ -6,12 +6,13 @@ The same fold ends a run and reads one that was killed.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from chatload import objective, report, runfolder, samples, statistics, verdict
+from chatload import figures, junit, objective, report, runfolder, samples, statistics, verdict
 
 _TREND_MOMENTS = 1_000
 _SHORTEST_CPU_S = 0.5
@@ -35,11 +36,36 @@ def finish(folder: Path) -> dict:
     judged = verdict.judge(summary, clauses, conduct, header["rate"])
     header = {**header, "conduct": asdict(conduct)}
     runfolder.write_parquet(folder, found)
-    runfolder.write_json(folder, header, summary, _verdict_json(judged))
-    content = runfolder.read_json(folder)
-    runfolder.write_text(folder, "summary.md", report.markdown(content))
+    runfolder.write_json(folder, header, summary, _verdict_json(judged, header["rate"]))
+    content = runfolder.read_finished(folder)
+    _write_reports(folder, content, found)
     runfolder.remove_parts(folder)
+    _publish(folder / "summary.md")
     return content
+
+
+def _publish(summary: Path) -> None:
+    """Adds the summary to the page of a GitHub Actions step, where there is one. Once a run: when it is finished."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as page:
+            page.write(summary.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise runfolder.RunFolderError(f"GITHUB_STEP_SUMMARY {path}: cannot be written ({error.strerror})") from error
+
+
+def _write_reports(folder: Path, content: dict, found: runfolder.Rows) -> None:
+    # Here, since the generator's process imports this module too: a charting library must not weigh on it.
+    from chatload import html_report
+
+    run = content["run"]
+    start_s = run["warmup_s"]
+    drawn = figures.build(found.rows, found.utterances, found.labels, start_s, start_s + run["duration_s"])
+    runfolder.write_text(folder, "summary.md", report.markdown(content))
+    runfolder.write_text(folder, "junit.xml", junit.xml(content))
+    runfolder.write_text(folder, "report.html", html_report.page(content, drawn))
 
 
 def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
@@ -61,7 +87,7 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     duration_s = max(end_s - start_s, 0.0)
     ended = {fact["worker"] for fact in facts}
     lost = _lost(header["workers"] - len(facts), ended, found) if facts else ()
-    interrupted = header.get("interrupted", "")
+    interrupted, aborted = header.get("interrupted", ""), header.get("aborted", "")
     if not facts:
         interrupted = interrupted or "its processes were killed, all but the last moments of it is here"
     edited = bool(header["edits"] or lost)
@@ -70,13 +96,14 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     rows = found.rows[(found.rows["intended_s"] >= start_s) & (found.rows["intended_s"] < end_s)]
     rows = rows[np.argsort(rows["intended_s"], kind="stable")]
     poisson = header["arrivals"] == "poisson"
-    steady = duration_s > 0 and len(rows) > 0 and not edited and not interrupted
+    steady = duration_s > 0 and len(rows) > 0 and not edited and not interrupted and not aborted
     return verdict.Conduct(
         expected=expected,
         poisson=poisson,
         departs=steady and poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"]),
         lost=lost,
         interrupted=interrupted,
+        aborted=aborted,
         cpu_share=max((_busiest(fact["cpu"], start_s) for fact in facts), default=0.0),
         trend=_trend(rows, start_s) if steady else 1.0,
         settled_s=_settled_s(rows, start_s, end_s) if steady else None,
@@ -130,17 +157,27 @@ def _integral(rates: list[list[float]], start_s: float, end_s: float) -> float:
     return total
 
 
-def _verdict_json(judged: verdict.Verdict) -> dict:
+def _verdict_json(judged: verdict.Verdict, rate: float) -> dict:
     return {
         "outcome": judged.outcome,
         "reasons": list(judged.reasons),
-        "objective": [{"clause": j.clause.text, "answer": j.answer} for j in judged.judgements],
+        "faults": list(judged.faults),
+        "objective": [
+            {"clause": j.clause.text, "answer": j.answer, "reason": verdict.explain(j, rate)} for j in judged.judgements
+        ],
     }
 
 
 def show(folder: Path) -> str:
-    """The report of a run as text; finishes the run first when it was killed. Raises runfolder.RunFolderError."""
-    content = finish(folder) if runfolder.in_parts(folder) else runfolder.read_json(folder)
+    """The report of a run as text, and the folder's reports written again; finishes the run first when it was killed.
+
+    Raises runfolder.RunFolderError.
+    """
+    if runfolder.in_parts(folder):
+        content = finish(folder)
+    else:
+        content = runfolder.read_finished(folder)
+        _write_reports(folder, content, runfolder.read_parquet(folder))
     return report.text(content, str(folder))
 
 

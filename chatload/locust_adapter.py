@@ -13,6 +13,7 @@ without leaving a run that says so.
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 import sys
 import time
@@ -28,13 +29,16 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from chatload import (
+    abort,
     arrivals,
     contract,
     corpus,
+    duration,
     fold,
     generator,
     locust_table,
     machine,
+    objective,
     preflight,
     runfolder,
     samples,
@@ -170,7 +174,12 @@ class _Session:
     def _abort(self) -> None:
         self._outcome = verdict.INVALID
         if self.environment.runner is not None and not self.is_worker:
-            gevent.spawn(self.environment.runner.quit if self._headless else self.environment.runner.stop)
+            self._end_early()
+
+    def _end_early(self) -> None:
+        runner = self.environment.runner
+        assert runner is not None
+        gevent.spawn(runner.quit if self._headless else runner.stop)
 
     @property
     def _headless(self) -> bool:
@@ -245,6 +254,7 @@ class _Session:
             "seed": wanted.seed,
             "corpus": {"file": wanted.corpus, "split": split, "utterances": len(utterances)},
             "objective": wanted.objective,
+            "abort_when": wanted.abort_when,
             "warmup_s": wanted.warmup_s,
             "run_time_s": wanted.run_time_s,
             "duration_s": None,
@@ -252,6 +262,7 @@ class _Session:
             "workers": len(workers),
             "edits": [],
             "interrupted": "",
+            "aborted": "",
             "versions": machine.versions(),
             "hardware": machine.hardware(),
             "model": model,
@@ -259,6 +270,11 @@ class _Session:
         folder = Path(wanted.results) if wanted.results else Path("results") / run_id
         self._run = _Run(folder, header, utterances, workers)
         logger.info("Run folder: %s", folder)
+        if self.environment.shape_class is None:  # what a shape will offer is known to nobody
+            clauses = objective.parse(wanted.objective)
+            print(
+                f"chatload: {duration.advice(clauses, users * stream_rate, wanted.warmup_s, wanted.run_time_s)}", flush=True
+            )
 
     def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
         """How many users there will be and what each offers.
@@ -309,7 +325,7 @@ class _Session:
         """Takes rows from this process's generator: to Locust's table, and to the run folder or the master."""
         locust_table.add(self.environment.stats, contract.PATH, samples.from_bytes(rows))
         if self._run is not None:
-            self._run.parts.append(0, rows, labels)
+            self._take(self._run, 0, rows, labels)
         elif self.is_worker:
             runner = self.environment.runner
             assert isinstance(runner, WorkerRunner)
@@ -318,7 +334,14 @@ class _Session:
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
             self._run.workers.add(msg.node_id)
-            self._run.parts.append(msg.data["worker"], msg.data["rows"], msg.data["labels"])
+            self._take(self._run, msg.data["worker"], msg.data["rows"], msg.data["labels"])
+
+    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str]) -> None:
+        """Keeps reported rows, and ends the run where they say that it is hopeless."""
+        run.parts.append(worker, rows, labels)
+        if run.is_hopeless(rows):
+            logger.warning("chatload: aborted: %s", run.header["aborted"])
+            self._end_early()
 
     def _on_spawning_complete(self, user_count: int, **_: Any) -> None:
         if self._run is not None:
@@ -335,6 +358,8 @@ class _Session:
             self._run.ended.add(msg.node_id)
 
     def _on_test_stopping(self, **_: Any) -> None:
+        if self._run is not None:
+            self._run.watch = None
         if self.is_master:
             self._end_workers()
         else:
@@ -409,6 +434,8 @@ class _Run:
         self.workers = workers
         self.ended: set[str] = set()
         self.parts = runfolder.Parts(folder)
+        rule = abort.parse(header["abort_when"]) if header["abort_when"] else None
+        self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
         self._started_s = time.perf_counter()
         self._users: int | None = None
 
@@ -417,6 +444,16 @@ class _Run:
         if self._users is not None and users != self._users:
             self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
         self._users = users
+
+    def is_hopeless(self, rows: bytes) -> bool:
+        """Whether rows just reported call for an end of the run; the header then says why, and nobody is asked again."""
+        now_s = time.perf_counter() - self._started_s
+        if self.watch is None or now_s >= (self.header["run_time_s"] or math.inf):
+            return False
+        self.header["aborted"] = self.watch.see(samples.from_bytes(rows), now_s)
+        if self.header["aborted"]:
+            self.watch = None
+        return bool(self.header["aborted"])
 
     def finish(self) -> str:
         """Folds the run's parts in a process of its own (it may need much memory); returns the report."""

@@ -70,25 +70,32 @@ class Clause:
         return f"{value:,.4g}/s" if self.subject == "throughput" else format_share(value)
 
 
-def parse(text: str) -> tuple[Clause, ...]:
-    """The clauses of an objective. Raises ObjectiveError; an empty text is an error too."""
-    clauses = tuple(_parse_clause(part) for part in text.split(",") if part.strip())
+def parse(text: str, turned: bool = False) -> tuple[Clause, ...]:
+    """The clauses of an objective. Raises ObjectiveError; an empty text is an error too.
+
+    ``turned`` reads each clause as the opposite of a claim: p99>2s says that the claim p99<2s does not hold.
+    """
+    clauses = tuple(_parse_clause(part, turned) for part in text.split(",") if part.strip())
     if not clauses:
-        raise ObjectiveError("the objective is empty: write for example p99<100ms,errors<0.1%")
+        raise ObjectiveError(f"{'it' if turned else 'the objective'} is empty: write for example {_example(turned)}")
     return clauses
 
 
-def _parse_clause(text: str) -> Clause:
+def _example(turned: bool) -> str:
+    return "p99>2s,errors>50%" if turned else "p99<100ms,errors<0.1%"
+
+
+def _parse_clause(text: str, turned: bool) -> Clause:
     match = _CLAUSE.fullmatch(text)
     if not match:
-        raise ObjectiveError(f"{text.strip()!r} is not a clause: write for example p99<100ms or errors<0.1%")
+        raise ObjectiveError(f"{text.strip()!r} is not a clause: write for example {_example(turned)}")
     subject, operator, limit = match.groups()
     if subject not in _READERS:
         raise ObjectiveError(f"{text.strip()!r}: no such thing as {subject!r}: choose one of {', '.join(_READERS)}")
-    below = operator.startswith("<")
+    below = operator.startswith("<") != turned
     if below != (subject in LATENCIES or subject == "errors"):
-        right = "above (>)" if below else "below (<)"
-        raise ObjectiveError(f"{text.strip()!r}: {subject} is good when {right} its limit")
+        right = "above (>)" if operator.startswith("<") else "below (<)"
+        raise ObjectiveError(f"{text.strip()!r}: {subject} is {'bad' if turned else 'good'} when {right} its limit")
     try:
         value, relative = _READERS[subject](limit)
     except UnitError as error:

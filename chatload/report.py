@@ -21,7 +21,7 @@ def markdown(content: dict) -> str:
     """The same in short, as Markdown: summary.md."""
     run, summary, verdict = content["run"], content["summary"], content["verdict"]
     rows = [
-        f"| {name} | {_number(estimate['value'])} | {_interval(estimate)} |"
+        f"| {name} | {number(estimate['value'])} | {interval(estimate)} |"
         for name, estimate in summary["latency_ms"].items()
         if name in _NAMES
     ]
@@ -39,8 +39,8 @@ def markdown(content: dict) -> str:
             "|---|---|---|",
             *rows,
             "",
-            f"Served {_number(summary['throughput']['value'], '{:,.1f}')}/s; lag p99 "
-            f"{_number(summary['lag_ms']['p99']['value'])} ms; accuracy {_share(summary['accuracy']['share']['value'])}.",
+            f"Served {number(summary['throughput']['value'], '{:,.1f}')}/s; lag p99 "
+            f"{number(summary['lag_ms']['p99']['value'])} ms; accuracy {share(summary['accuracy']['share']['value'])}.",
             "",
         ]
     )
@@ -74,19 +74,20 @@ def _counts(summary: dict) -> list[str]:
 
 def _latency(summary: dict) -> list[str]:
     lines = ["  latency, from the intended time        ms   95 % interval"]
-    for share, name in zip(PERCENTILES, _NAMES, strict=True):
+    for part, name in zip(PERCENTILES, _NAMES, strict=True):
         estimate = summary["latency_ms"][name]
-        if estimate["value"] is None and estimate["low"] is None and not _unanswered(summary) > 1 - share:
-            lines.append(f"    {name:<8}{'-':>30}   not carried by these samples (needs {needed_samples(share):,})")
+        if estimate["value"] is None and estimate["low"] is None and not unanswered(summary) > 1 - part:
+            lines.append(f"    {name:<8}{'-':>30}   not carried by these samples (needs {needed_samples(part):,})")
         else:
-            lines.append(f"    {name:<8}{_number(estimate['value'], unknown='no answer'):>30}   {_interval(estimate)}")
+            lines.append(f"    {name:<8}{number(estimate['value'], unknown='no answer'):>30}   {interval(estimate)}")
     mean, largest = summary["latency_ms"]["mean"], summary["latency_ms"]["max"]
-    lines.append(f"    {'mean':<8}{_number(mean['value']):>30}   {_interval(mean)}")
-    lines.append(f"    {'max':<8}{_number(largest['value']):>30}")
+    lines.append(f"    {'mean':<8}{number(mean['value']):>30}   {interval(mean)}")
+    lines.append(f"    {'max':<8}{number(largest['value']):>30}")
     return lines
 
 
-def _unanswered(summary: dict) -> float:
+def unanswered(summary: dict) -> float:
+    """The share of planned arrivals that was not answered."""
     return (summary["planned"] - summary["ok"] - summary["wrong"]) / max(summary["planned"], 1)
 
 
@@ -99,7 +100,7 @@ def _where_time_goes(summary: dict) -> list[str]:
     }
     lines = [f"  {'where the time goes':<24}{'p50':>10}{'p99':>10}{'max':>10}   ms"]
     for name, found in steps.items():
-        cells = "".join(f"{_number(found[column]['value']):>10}" for column in ("p50", "p99", "max"))
+        cells = "".join(f"{number(found[column]['value']):>10}" for column in ("p50", "p99", "max"))
         lines.append(f"    {name:<22}{cells}")
     return lines
 
@@ -109,8 +110,8 @@ def _accuracy(summary: dict) -> list[str]:
     if not accuracy["checked"]:
         return ["  accuracy  not checked: the corpus names no intents"]
     return [
-        f"  accuracy  {_share(accuracy['share']['value'])} of {accuracy['checked']:,} checked answers "
-        f"({_share(accuracy['share']['low'])} to {_share(accuracy['share']['high'])})"
+        f"  accuracy  {share(accuracy['share']['value'])} of {accuracy['checked']:,} checked answers "
+        f"({share(accuracy['share']['low'])} to {share(accuracy['share']['high'])})"
     ]
 
 
@@ -118,17 +119,20 @@ def _verdict(verdict: dict) -> list[str]:
     return [f"  verdict   {_SIGNS[verdict['outcome']]}", *[f"    - {reason}" for reason in verdict["reasons"]]]
 
 
-def _number(value: float | None, form: str = "", unknown: str = "-") -> str:
+def number(value: float | None, form: str = "", unknown: str = "-") -> str:
+    """Milliseconds, or a number in ``form``, for people; ``unknown`` where there is none."""
     if value is None:
         return unknown
     return form.format(value) if form else format_ms(value)
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A share in percent for people."""
     return "-" if value is None else format_share(value)
 
 
-def _interval(estimate: dict) -> str:
+def interval(estimate: dict) -> str:
+    """The 95 % interval of an estimate (its JSON form) in milliseconds for people."""
     low, high = estimate["low"], estimate["high"]
     if low is None:
         return "-"

@@ -2,7 +2,7 @@
 
 While the run goes on: run.json with the header, and parts/ with the corpus, each worker's rows as they come in, and each
 worker's final facts. At the end, finish() folds parts/ into samples.parquet and completes run.json; the same fold reads
-the parts of a run that was killed. A report needs this folder and nothing else.
+the parts of a run that was killed. A report needs this folder and nothing else, so samples.parquet is read back as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chatload import samples
+from chatload import run_json, samples
 from chatload.corpus import Utterance
 from chatload.objective import Estimate
 
@@ -157,6 +157,47 @@ def write_parquet(folder: Path, found: Rows) -> None:
     os.replace(folder / "samples.parquet.new", folder / "samples.parquet")
 
 
+def read_parquet(folder: Path) -> Rows:
+    """The samples of a finished run. Raises RunFolderError when samples.parquet is missing, damaged or of another form."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = folder / "samples.parquet"
+    try:
+        table = parquet.read_table(path, memory_map=True).unify_dictionaries()
+        return _rows_of(table)
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{folder} has no samples.parquet: copy the whole folder of the run") from error
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise RunFolderError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _rows_of(table: Any) -> Rows:
+    """Rows from a table with the columns of write_parquet; an utterance is a pair of text and intent that occurs."""
+    texts, text_of = _decode(table, "utterance")
+    intents, intent_of = _decode(table, "intent")
+    outcomes, outcome_of = _decode(table, "outcome")
+    labels, predicted = _decode(table, "predicted")
+    pairs, utterance = np.unique(text_of.astype(np.int64) * (len(intents) + 1) + intent_of + 1, return_inverse=True)
+    places = [divmod(int(pair), len(intents) + 1) for pair in pairs]
+    rows = np.empty(table.num_rows, dtype=samples.DTYPE)
+    for name in ("intended_s", "sent_s", "done_s", "tokenize_ms", "infer_ms", "bytes"):
+        rows[name] = table.column(name).to_numpy()  # null becomes NaN
+    rows["utterance"] = utterance
+    rows["predicted"] = predicted
+    rows["outcome"] = np.array([samples.outcome_code(name) for name in outcomes], dtype=np.int16)[outcome_of]
+    utterances = [Utterance(texts[text], intents[intent - 1] if intent else "", "") for text, intent in places]
+    return Rows(rows, table.column("worker").to_numpy(), labels, utterances)
+
+
+def _decode(table: Any, column: str) -> tuple[list[str], np.ndarray]:
+    """(words, code of each row) of a column of words; the code of a null is -1."""
+    array = table.column(column).combine_chunks()
+    if not len(array):
+        return [], np.empty(0, dtype=np.int32)
+    return array.dictionary.to_pylist(), array.indices.fill_null(-1).to_numpy().astype(np.int32)
+
+
 def remove_parts(folder: Path) -> None:
     """To be called when run.json and samples.parquet hold all that the parts held."""
     shutil.rmtree(folder / "parts")
@@ -169,20 +210,33 @@ def in_parts(folder: Path) -> bool:
 
 def write_json(folder: Path, header: dict, summary: dict | None, verdict: dict | None) -> None:
     """Writes run.json; summary and verdict are None until the run is finished."""
-    content = {"schema": SCHEMA, "run": header, "summary": _plain(summary), "verdict": verdict}
+    content = {"schema": SCHEMA, "run": header, "summary": plain(summary), "verdict": verdict}
     _write(folder / "run.json", json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(folder: Path, name: str, text: str) -> None:
-    """Writes one of the folder's texts."""
-    _write(folder / name, text)
+    """Writes one of the folder's texts. Raises RunFolderError when the folder cannot be written to."""
+    try:
+        _write(folder / name, text)
+    except OSError as error:
+        raise RunFolderError(f"{folder / name} cannot be written ({error.strerror})") from error
+
+
+def read_finished(folder: Path) -> dict:
+    """The content of run.json of a finished run, with all that reports need of it. Raises RunFolderError."""
+    content = read_json(folder)
+    try:
+        run_json.check(content)
+    except run_json.DamagedError as error:
+        raise RunFolderError(f"{folder / 'run.json'} is damaged or of another version of chatload ({error})") from error
+    return content
 
 
 def read_json(folder: Path) -> dict:
     """The content of run.json. Raises RunFolderError when the folder holds no run of this schema."""
     path = folder / "run.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder} is not a run's folder: it has no run.json") from error
     except (OSError, ValueError) as error:
@@ -193,12 +247,12 @@ def read_json(folder: Path) -> dict:
     return content
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON's form of a summary: Estimates become objects; what is infinite or unknown becomes null."""
     if isinstance(value, Estimate):
-        return {"value": _plain(value.value), "low": _plain(value.low), "high": _plain(value.high)}
+        return {"value": plain(value.value), "low": plain(value.low), "high": plain(value.high)}
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
@@ -207,5 +261,5 @@ def _plain(value: Any) -> Any:
 def _write(path: Path, text: str) -> None:
     """Replaces a file in one step, so that a killed process leaves the old text or the new one, never half of it."""
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text)
+    fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)

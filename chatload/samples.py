@@ -37,6 +37,11 @@ def outcome_name(code: int) -> str:
     return _NAMES[code] if code < len(_NAMES) else f"http_{code}"
 
 
+def outcome_code(name: str) -> int:
+    """The code of an outcome's word. Raises ValueError for a word that is none."""
+    return int(name.removeprefix("http_")) if name.startswith("http_") else _NAMES.index(name)
+
+
 def answered(rows: np.ndarray) -> np.ndarray:
     """Which rows were answered (ok or wrong), as a boolean array of the same length."""
     return rows["outcome"] <= WRONG

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload import arrivals, contract, objective
+from chatload import abort, arrivals, contract, objective
 from chatload.units import UnitError, parse_duration_s
 
 
@@ -38,6 +38,7 @@ OPTIONS = (
     Option("warmup", "5s", "time at the start that is left out of the summary"),
     Option("timeout", "10s", "how long a request may take before it is given up"),
     Option("objective", "p99<250ms,errors<1%", "what the run has to show; see docs/reference/objective.md"),
+    Option("abort_when", "", "what ends a hopeless run early, such as errors>50%,p50>5s for 10s (empty: nothing does)"),
     Option("results", "", "folder for this run's results (default: results/<run id>)"),
     Option("token_file", "", "file with the server's token: the token alone, or TorchServe's key_file.json"),
     Option("ca_file", "", "file of certificates that vouch for an https server, instead of the system's"),
@@ -59,6 +60,7 @@ class Settings:
     warmup_s: float
     timeout_s: float
     objective: str
+    abort_when: str
     results: str
     token_file: str
     ca_file: str
@@ -86,6 +88,7 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         warmup_s=_duration_s(options, "warmup"),
         timeout_s=_duration_s(options, "timeout"),
         objective=str(options["objective"]),
+        abort_when=str(options["abort_when"]).strip(),
         results=str(options["results"]),
         token_file=str(options["token_file"]),
         ca_file=str(options["ca_file"]),
@@ -106,7 +109,22 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         raise SettingsError(
             f"--warmup {settings.warmup_s:g}s leaves nothing of --run-time {settings.run_time_s:g}s to be measured"
         )
+    if settings.abort_when:
+        _check_abort(settings)
     return settings
+
+
+def _check_abort(settings: Settings) -> None:
+    try:
+        window_s = abort.parse(settings.abort_when).window_s
+    except abort.AbortError as error:
+        raise SettingsError(f"--abort-when: {error}") from error
+    left_s = settings.run_time_s - settings.warmup_s
+    if settings.run_time_s and window_s >= left_s:
+        raise SettingsError(
+            f"--abort-when looks at {window_s:g} s, but only {left_s:g} s are measured: "
+            "it could never end this run; write a shorter time behind 'for'"
+        )
 
 
 def _number(options: Mapping[str, Any], name: str, zero: bool = False, whole: bool = False) -> float:

@@ -21,6 +21,7 @@ from chatload.objective import Estimate
 PERCENTILES = (0.50, 0.90, 0.95, 0.99, 0.999, 0.9999)
 _CONFIDENCE = 0.95
 _TAIL = (1 - _CONFIDENCE) / 2
+TWO_SIDED = float(stats.norm.ppf(1 - _TAIL))  # standard deviations
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
 _BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
@@ -89,10 +90,14 @@ def proportion(flags: np.ndarray, independent: bool = False) -> Estimate:
         return NOT_CARRIED
     share = float(flags.mean())
     effective = count / (1.0 if independent else _inflation(flags, share))
-    hits = share * effective
-    low = stats.beta.ppf(_TAIL, hits, effective - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf(1 - _TAIL, hits + 1, effective - hits) if hits < effective else 1.0
-    return Estimate(share, float(low), float(high))
+    return Estimate(share, *share_bounds(share * effective, effective))
+
+
+def share_bounds(hits: float, count: float) -> tuple[float, float]:
+    """The 95 % interval of a share of which ``hits`` of ``count`` independent trials were seen (Clopper-Pearson)."""
+    low = stats.beta.ppf(_TAIL, hits, count - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.ppf(1 - _TAIL, hits + 1, count - hits) if hits < count else 1.0
+    return float(low), float(high)
 
 
 def mean(in_time_order: np.ndarray) -> Estimate:
@@ -127,7 +132,7 @@ def _inflation(flags: np.ndarray, share: float) -> float:
         effect = _block_means(flags, blocks).var(ddof=1) * size / independent
         if effect > 1:
             # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
-            effect *= (stats.t.ppf(1 - _TAIL, blocks - 1) / stats.norm.ppf(1 - _TAIL)) ** 2
+            effect *= (stats.t.ppf(1 - _TAIL, blocks - 1) / TWO_SIDED) ** 2
         worst = max(worst, float(effect))
     return worst
 

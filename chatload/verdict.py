@@ -30,7 +30,8 @@ class Conduct:
     ``expected`` is the number of arrivals that the plan foresaw for the measured window (the integral of the planned
     rate), ``poisson`` whether chance may move that number, ``departs`` whether the arrivals were not those of the planned
     process. ``lost`` names generator processes whose final report never came, with the last moment they spoke of.
-    ``interrupted`` says by what the run was ended before its time (empty: it was not). ``cpu_share`` is the busiest
+    ``interrupted`` says by what the run was ended before its time (empty: it was not), ``aborted`` why --abort-when ended
+    it (empty: it did not). ``cpu_share`` is the busiest
     generator process's share of a core over its busiest seconds. ``trend`` is the factor by which requests in flight
     changed over the window (1: steady), ``settled_s`` the moment at which latency had settled.
     """
@@ -40,6 +41,7 @@ class Conduct:
     departs: bool = False
     lost: tuple[str, ...] = ()
     interrupted: str = ""
+    aborted: str = ""
     cpu_share: float = 0.0
     trend: float = 1.0
     settled_s: float | None = None
@@ -56,26 +58,35 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``outcome`` is PASS, FAIL or INVALID; ``reasons`` are sentences for people, most important first."""
+    """``outcome`` is PASS, FAIL or INVALID; ``reasons`` are sentences for people, most important first.
+
+    ``faults`` are why the run cannot speak about the server at all; empty where it is invalid only for what is undecided.
+    """
 
     outcome: str
     reasons: tuple[str, ...]
     judgements: tuple[Judgement, ...]
+    faults: tuple[str, ...] = ()
 
 
 def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: float) -> Verdict:
     """The verdict over a summary (statistics.summarise) of a run at ``rate`` arrivals per second."""
     judgements = tuple(_judge_clause(clause, summary, rate) for clause in objective)
+    aborted = [f"aborted: {conduct.aborted}"] if conduct.aborted else []
     faults = invalidities(summary, objective, conduct)
+    missed = [explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
+    if aborted and not faults and not missed:
+        faults = [
+            "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
+        ]
     if faults:
-        return Verdict(INVALID, tuple(faults), judgements)
-    missed = [_explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
+        return Verdict(INVALID, (*aborted, *faults), judgements, (*aborted, *faults))
     if missed:
-        return Verdict(FAIL, tuple(missed), judgements)
-    undecided = [_explain(judgement, rate) for judgement in judgements if judgement.answer == UNDECIDED]
+        return Verdict(FAIL, (*aborted, *missed), judgements)
+    undecided = [explain(judgement, rate) for judgement in judgements if judgement.answer == UNDECIDED]
     if undecided:
         return Verdict(INVALID, tuple(undecided), judgements)
-    return Verdict(PASS, tuple(_explain(judgement, rate) for judgement in judgements), judgements)
+    return Verdict(PASS, tuple(explain(judgement, rate) for judgement in judgements), judgements)
 
 
 def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
@@ -183,7 +194,8 @@ def subject(name: str, summary: dict) -> Estimate:
     return summary[name]
 
 
-def _explain(judgement: Judgement, rate: float) -> str:
+def explain(judgement: Judgement, rate: float) -> str:
+    """What became of a clause and why, in a sentence for people."""
     clause, estimate = judgement.clause, judgement.estimate
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return f"{clause.text} not decided: the samples do not carry {clause.subject}; run longer"

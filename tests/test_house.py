@@ -27,7 +27,10 @@ def test_everything_has_its_place(name):
     assert (ROOT / name).exists()
 
 
-COMMANDS = ["setup", "bench", "test", "test-floor", "check", "model", "serve-cpu", "stop", "load", "ui", "report", "verify"]
+COMMANDS = [
+    *("setup", "bench", "test", "test-floor", "check", "model", "inprocess", "serve-cpu", "stop", "gate", "load", "ui"),
+    *("report", "verify"),
+]
 ACCELERATORS = {"serve-inf1": "neuron0", "serve-inf2": "neuron0", "serve-cuda": "nvidia0"}
 
 

@@ -67,6 +67,22 @@ def test_a_good_run_passes(tmp_path):
     assert "PASS" in (tmp_path / "run" / "summary.md").read_text()
 
 
+def test_the_summary_goes_to_the_page_of_a_github_step_once(tmp_path, monkeypatch):
+    page = tmp_path / "step.md"
+    page.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    finish(tmp_path / "run", noise)
+    fold.show(tmp_path / "run")
+    assert page.read_text() == "before\n" + (tmp_path / "run" / "summary.md").read_text()
+
+
+def test_an_aborted_run_that_missed_its_objective_fails_although_its_queue_grew(tmp_path):
+    growing = {"aborted": "p50>1s: 100 % of 400 arrivals", "objective": "p50<100ms"}
+    content = finish(tmp_path / "run", lambda at_s: noise(at_s) + at_s / 10, header=growing)
+    assert content["verdict"]["outcome"] == "fail", reasons(content)
+    assert reasons(content).startswith("aborted: p50>1s")
+
+
 def test_a_queue_that_grows_is_no_steady_state(tmp_path):
     content = finish(tmp_path / "run", lambda at_s: noise(at_s) + at_s / 100)
     assert content["verdict"]["outcome"] == "invalid"

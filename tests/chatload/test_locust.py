@@ -22,7 +22,13 @@ from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
 def test_a_run_leaves_a_complete_folder(stand_in, locust):
     done = locust.run(*BASICS, "--host", stand_in("null"), "--rate", "200", "--run-time", "6s")
     run, summary, verdict = (content(locust.results)[part] for part in ("run", "summary", "verdict"))
-    assert sorted(path.name for path in locust.results.iterdir()) == ["run.json", "samples.parquet", "summary.md"]
+    assert sorted(path.name for path in locust.results.iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "run.json",
+        "samples.parquet",
+        "summary.md",
+    ]
     assert (run["rate"], run["warmup_s"], run["duration_s"], run["workers"]) == (200, 1, 5, 1)
     assert run["model"] == {"name": "stand-in", "version": "1"}
     assert summary["planned"] == pytest.approx(1_000, abs=110)
@@ -35,6 +41,7 @@ def test_a_run_leaves_a_complete_folder(stand_in, locust):
     assert done.returncode == {"pass": 0, "fail": 1, "invalid": 2}[verdict["outcome"]]
     assert f"verdict   {verdict['outcome'].upper()}" in done.stdout
     assert done.stdout.count("latency, from the intended time") == 1
+    assert "chatload: about 1,000 arrivals are planned; p99<400ms needs at least 368" in done.stdout
 
 
 def test_the_samples_are_one_row_an_arrival_and_the_summary_is_theirs(stand_in, locust):
@@ -147,6 +154,29 @@ def test_an_interrupt_ends_the_run_in_order(stand_in, locust, number, processes)
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("limit", "processes", "outcome"),
+    [("p99<400ms", ("--processes", "2"), "fail"), ("accuracy>0.1%", (), "invalid")],
+    ids=["missed", "not missed"],
+)
+def test_a_hopeless_run_is_ended_in_order(stand_in, locust, limit, processes, outcome):
+    host = stand_in("null")
+    wanted = ("--warmup", "1s", "--objective", limit, "--abort-when", "errors>50% for 2s")
+    process = locust.start("--headless", *wanted, "--host", host, "--rate", "200", "--run-time", "50s", *processes)
+    wait_until(lambda: rows_of(locust.results) > 400)
+    stand_in.kill()
+    done = locust.wait(process, timeout_s=30)
+    found = content(locust.results)
+    blamed = [fault for fault in found["verdict"]["faults"] if "generator" in fault]  # on a busy machine
+    assert found["verdict"]["outcome"] == ("invalid" if blamed else outcome), found["verdict"]
+    assert done.returncode == {"fail": 1, "invalid": 2}[found["verdict"]["outcome"]]
+    assert found["verdict"]["reasons"][0].startswith("aborted: errors>50%: ")
+    assert found["summary"]["failed"] > 100
+    assert found["summary"]["unfinished"] == 0
+    assert not found["run"]["interrupted"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_killed_run_can_still_be_reported(stand_in, locust):
     process = locust.start(*BASICS, "--host", stand_in("null"), "--rate", "100", "--run-time", "60s")
     wait_until(lambda: rows_of(locust.results) > 200)
@@ -168,6 +198,8 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
         (("--warmup", "soon"), "--warmup: 'soon' is not a duration"),
         (("--warmup", "10s"), "--warmup 10s leaves nothing of --run-time 8s"),
         (("--objective", "p99<fast"), "'p99<fast': 'fast' is not a duration"),
+        (("--abort-when", "errors<5%"), "--abort-when: 'errors<5%': errors is bad when above (>) its limit"),
+        (("--abort-when", "errors>50%"), "--abort-when looks at 10 s, but only 3 s are measured"),
         (("--arrivals", "weibull"), "--arrivals 'weibull': choose one of"),
         (("--corpus", "/nowhere.tsv"), "corpus /nowhere.tsv: cannot be read (No such file or directory)"),
         (("--token-file", "/nowhere"), "token file /nowhere: cannot be read"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chatload import objective, samples, statistics, verdict
+from tests.chatload import simulated
 
 RATE = 100.0
 LIMITS = objective.parse("p99<100ms,errors<5%")
@@ -88,6 +89,42 @@ def test_misconduct_makes_a_run_invalid_however_good_its_numbers(changes, reason
     found = judge(summary(), **changes)
     assert found.outcome == verdict.INVALID
     assert reason in found.reasons[0]
+
+
+def test_a_run_that_was_aborted_fails_when_it_missed_its_objective_beyond_doubt():
+    found = judge(summary(latency_s=0.2), aborted="p50>150ms: 100 % of 400 arrivals")
+    assert found.outcome == verdict.FAIL
+    assert found.reasons[0] == "aborted: p50>150ms: 100 % of 400 arrivals"
+    assert found.reasons[1].startswith("p99<100ms missed")
+    assert found.faults == ()
+
+
+@pytest.mark.parametrize("latency_s", [0.010, 0.09903], ids=["met", "undecided"])
+def test_a_run_that_was_aborted_before_it_missed_its_objective_is_invalid_and_never_passes(latency_s):
+    found = judge(summary(latency_s=latency_s), aborted="p50>5ms: 100 % of 400 arrivals")
+    assert found.outcome == verdict.INVALID
+    assert found.reasons == found.faults
+    assert "cut short before it missed its objective beyond doubt" in found.reasons[1]
+
+
+def test_misconduct_comes_before_an_abort():
+    found = judge(summary(latency_s=0.2), aborted="p50>150ms", lost=("number 1",))
+    assert found.outcome == verdict.INVALID
+    assert [reason.split(":")[0] for reason in found.faults] == ["aborted", "1 worker(s) lost (number 1)"]
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "outcome"), [(450, verdict.PASS), (350, verdict.FAIL), (401, verdict.INVALID), (399, verdict.INVALID)]
+)
+def test_a_true_p99_of_400_ms_is_told_from_limits_that_are_not_near_and_guessed_for_none(limit_ms, outcome):
+    """The stall law: a twentieth of the arrivals wait evenly up to 0.5 s, so one in a hundred waits 400 ms or more."""
+    intended_s = simulated.poisson_s(50, 3_000)
+    found = simulated.rows(intended_s, simulated.stalls_s(intended_s))
+    folded = statistics.summarise(found, np.ones(len(found), bool), 0.0, 3_000.0)
+    judged = verdict.judge(folded, objective.parse(f"p99<{limit_ms}ms"), conduct(expected=len(found)), 50)
+    assert judged.outcome == outcome, judged.reasons
+    assert judged.faults == ()
+    assert ("not decided" in judged.reasons[0]) == (outcome == verdict.INVALID)
 
 
 def test_chance_may_move_a_poisson_count():
