@@ -11,7 +11,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STDLIB = set(sys.stdlib_module_names)
 
-PURE = {"arrivals", "contract", "corpus", "objective", "report", "samples", "settings", "statistics", "units", "verdict"}
+PURE = {
+    "arrivals",
+    "compare",
+    "compare_report",
+    "contract",
+    "contrast",
+    "corpus",
+    "cost",
+    "history",
+    "objective",
+    "report",
+    "samples",
+    "settings",
+    "statistics",
+    "units",
+    "verdict",
+}
 RIM = {
     "client",
     "dispatcher",
@@ -22,6 +38,8 @@ RIM = {
     "preflight",
     "record",
     "runfolder",
+    "prices",
+    "sides",
     "timer",
 }
 EDGE = {"__main__", "cli", "locust_adapter"}

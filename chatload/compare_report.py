@@ -1,0 +1,184 @@
+"""Comparison report: what a comparison found, as text for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from chatload import compare
+from chatload.compare import BETTER, SAME, SHARES, UNDECIDED, WORSE, Comparison, Finding, Margins
+from chatload.objective import Estimate
+from chatload.units import format_duration, format_ms, format_share
+
+SCHEMA = 1
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the names of sides, the baseline first
+_GATE = {
+    SAME: "PASS: {b} is not worse than {a} by more than {margins}",
+    WORSE: "FAIL: {b} is worse than {a} by more than {margins}: {metrics}",
+    UNDECIDED: "NOT DECIDED: {b} may be worse than {a} by more than {margins}: {metrics}",
+}
+
+
+def text(comparisons: Sequence[Comparison], margins: Margins, gated: bool) -> str:
+    """The report that chatload compare prints; with the gate's answer where it was ``gated``."""
+    sides = [comparisons[0].a, *(comparison.b for comparison in comparisons)]
+    lines = [f"{letter}  {side.name}\n   {side.about}" for letter, side in zip(LETTERS, sides, strict=False)]
+    for letter, comparison in zip(LETTERS[1:], comparisons, strict=False):
+        lines += ["", *_block(letter, comparison, margins, gated)]
+    return "\n".join(lines) + "\n"
+
+
+def _block(letter: str, comparison: Comparison, margins: Margins, gated: bool) -> list[str]:
+    lines = [f"{letter} against A", *[f"  compared anyway: {reason}" for reason in comparison.reservations]]
+    lines.append(f"{'':<16}{'A':>12}{letter:>12}{letter + '/A':>11}   {'interval':<22}   answer")
+    lines += [_line(finding, margins) for finding in comparison.findings]
+    lines += _notes(comparison, margins)
+    if gated:
+        lines += ["", "  gate  " + _gate(letter, comparison, margins)]
+    return lines
+
+
+def _line(finding: Finding, margins: Margins) -> str:
+    show = _show_share if finding.metric in SHARES else format_ms
+    name = f"{finding.metric}/s" if finding.metric == "throughput" else finding.metric
+    name += " ms" if finding.metric in compare.PERCENTILES else ""
+    cells = "".join(f"{_shown(part.value, show):>12}" for part in (finding.a, finding.b))
+    return f"  {name:<14}{cells}{_change(finding):>11}   {_interval(finding):<22}   {answer(finding, margins)}".rstrip()
+
+
+def answer(finding: Finding, margins: Margins) -> str:
+    """What became of a metric, in words."""
+    if finding.change.low is None:
+        return "not carried by these samples"
+    margin, within = _margin(finding, margins), finding.within(margins)
+    if within in (WORSE, BETTER):
+        return f"{within} by more than {margin}"
+    if finding.real:
+        return f"{finding.real}, by less than {margin}" if within == SAME else finding.real
+    return f"the same within {margin}" if within == SAME else "not decided"
+
+
+def _margin(finding: Finding, margins: Margins) -> str:
+    return _points(margins.points) if finding.metric in SHARES else format_share(margins.ratio)
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:g} points" if share != 0.01 else "1 point"
+
+
+def _change(finding: Finding) -> str:
+    if finding.metric in SHARES:
+        return _shown(finding.change.value, lambda value: f"{value * 100:+.3g} pt")
+    return _shown(finding.change.value, format_ratio)
+
+
+def format_ratio(value: float) -> str:
+    """A ratio with three or four significant digits: 0.0123, 1.034, 4.90, 12.3."""
+    return f"{value:.3f}" if 0.1 <= value < 2 else f"{value:.2f}" if 2 <= value < 10 else f"{value:,.3g}"
+
+
+def _interval(finding: Finding) -> str:
+    low, high = finding.change.low, finding.change.high
+    if low is None or high is None:
+        return "-"
+    if finding.metric in SHARES:
+        return f"{low * 100:+.2g} to {high * 100:+.2g} pt"
+    if math.isinf(low):
+        return "-"
+    return f"{format_ratio(low)} or more" if math.isinf(high) else f"{format_ratio(low)} to {format_ratio(high)}"
+
+
+def _shown(value: float | None, form: Any) -> str:
+    return "-" if value is None else "no answer" if math.isinf(value) else form(value)
+
+
+def _show_share(value: float) -> str:
+    return format_share(value)
+
+
+def _notes(comparison: Comparison, margins: Margins) -> list[str]:
+    """How the intervals are to be read, and what it takes to decide what is open."""
+    a = comparison.a
+    lines = ["", f"  All intervals hold together at 95 % (each at {comparison.confidence:.1%})."]
+    if a.windows is None and len(a.runs) == 1:
+        lines.append("  One run of each: what differs from run to run is not in them. make ab runs A and B in turns.")
+    elif a.windows is None:
+        lines.append(f"  From {len(a.runs)} rounds: what differs from run to run is in them.")
+    return lines + [_wanted(comparison, finding, margins) for finding in comparison.findings if _open(finding, margins)]
+
+
+def _open(finding: Finding, margins: Margins) -> bool:
+    return not finding.real and finding.within(margins) == UNDECIDED
+
+
+def _wanted(comparison: Comparison, finding: Finding, margins: Margins) -> str:
+    start = f"  To tell {_margin(finding, margins)} in {finding.metric}: "
+    needed = needs(comparison, finding, margins)
+    if needed is None:
+        return start + "these are too few samples to say how many; run ten times as long"
+    if "rounds" in needed:
+        return start + f"about {needed['rounds']:,} rounds"
+    (run,) = comparison.a.runs
+    seconds = needed["samples"] * run.duration_s / max(len(run.latency_ms), 1)
+    return start + f"about {needed['samples']:,} arrivals a run ({format_duration(seconds)} at this rate)"
+
+
+def needs(comparison: Comparison, finding: Finding, margins: Margins) -> dict[str, int] | None:
+    """How many rounds, or samples a run, find a difference of the margin; None where that cannot be said."""
+    a, b = comparison.a, comparison.b
+    if not a.runs or not b.runs:
+        return None
+    if len(a.runs) > 1:
+        rounds = compare.needed_rounds(finding, len(a.runs), margins, comparison.confidence)
+        return None if rounds is None else {"rounds": rounds}
+    samples = compare.needed_samples(finding, a.runs[0], b.runs[0], margins, comparison.confidence)
+    return None if samples is None else {"samples": samples}
+
+
+def _gate(letter: str, comparison: Comparison, margins: Margins) -> str:
+    outcome = compare.gate(comparison.findings, margins)
+    metrics = ", ".join(finding.metric for finding in comparison.findings if finding.gate(margins) == outcome)
+    allowed = f"{format_share(margins.ratio)} ({_points(margins.points)} of errors and accuracy)"
+    return _GATE[outcome].format(a="A", b=letter, margins=allowed, metrics=metrics)
+
+
+def machine(comparisons: Sequence[Comparison], margins: Margins) -> dict:
+    """The same for machines: what chatload compare --json writes. Infinite and unknown numbers are null."""
+    return {
+        "schema": SCHEMA,
+        "margins": {"ratio": margins.ratio, "points": margins.points},
+        "sides": [
+            {"name": side.name, "about": side.about, "conditions": dict(side.conditions), "runs": len(side.runs)}
+            for side in (comparisons[0].a, *(comparison.b for comparison in comparisons))
+        ],
+        "comparisons": [_machine(comparison, margins) for comparison in comparisons],
+    }
+
+
+def _machine(comparison: Comparison, margins: Margins) -> dict:
+    findings = {
+        finding.metric: {
+            "a": _plain(finding.a),
+            "b": _plain(finding.b),
+            "change": _plain(finding.change),
+            "real": finding.real or None,
+            "within_margin": finding.within(margins),
+            "gate": finding.gate(margins),
+            "needed": needs(comparison, finding, margins),
+        }
+        for finding in comparison.findings
+    }
+    return {
+        "a": comparison.a.name,
+        "b": comparison.b.name,
+        "confidence_of_each": comparison.confidence,
+        "reservations": list(comparison.reservations),
+        "gate": compare.gate(comparison.findings, margins),
+        "findings": findings,
+    }
+
+
+def _plain(found: Estimate) -> dict:
+    parts = {"value": found.value, "low": found.low, "high": found.high}
+    return {name: part if part is not None and math.isfinite(part) else None for name, part in parts.items()}

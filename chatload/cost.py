@@ -1,0 +1,139 @@
+"""Cost: what answers cost on rented instances, per million and per month.
+
+A capacity is what was measured on one instance: the highest rate that met the objective, and the throughput at full load.
+Money is in dollars, rates are per second; an instance is paid for by the hour, used or not, and at least one always runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chatload.history import Row
+
+HOURS_A_MONTH = 730  # 365 days / 12, as price lists of clouds reckon
+_DAYS_A_MONTH = HOURS_A_MONTH / 24
+
+
+class CostError(ValueError):
+    """Something that has no price or no capacity; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Dollars per hour by region and instance type, and where each price comes from."""
+
+    dollars: Mapping[str, Mapping[str, float]]
+    origin: Mapping[tuple[str, str], str]
+
+    def of(self, region: str, instance: str) -> float:
+        """The price of an instance type. Raises CostError when it is not listed."""
+        if region not in self.dollars:
+            raise CostError(
+                f"no prices for region {region!r}: known are {', '.join(sorted(self.dollars))}; add it with --prices"
+            )
+        if instance not in self.dollars[region]:
+            known = ", ".join(sorted(self.dollars[region]))
+            raise CostError(f"no price for {instance!r} in {region}: known are {known}; add it with --prices")
+        return self.dollars[region][instance]
+
+
+def prices(content: Mapping, file: str) -> Prices:
+    """Prices from the content of a prices.toml. Raises CostError for what is no price."""
+    found: dict[str, dict[str, float]] = {}
+    for region, table in content.items():
+        if not isinstance(table, dict):
+            continue  # source and date
+        for instance, price in table.items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < math.inf:
+                raise CostError(f"{file}: {region}.{instance} = {price!r} is not a price: write dollars per hour, above 0")
+            found.setdefault(region, {})[instance] = float(price)
+    origin = f"{content.get('source', file)}, {content.get('date', 'no date')}"
+    return Prices(found, {(region, instance): origin for region, table in found.items() for instance in table})
+
+
+def overridden(shipped: Prices, own: Prices) -> Prices:
+    """The shipped prices with the user's own in place of theirs and beside them."""
+    regions = {*shipped.dollars, *own.dollars}
+    merged = {region: {**shipped.dollars.get(region, {}), **own.dollars.get(region, {})} for region in regions}
+    return Prices(merged, {**shipped.origin, **own.origin})
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Of one instance: the highest rate (/s) that met the objective, and the answers per second at full load.
+
+    None where no run shows it.
+    """
+
+    objective_rate: float | None
+    full_load: float | None
+
+
+def capacity(rows: Sequence[Row]) -> Capacity:
+    """What a series of runs at several rates shows of one instance.
+
+    The highest rate that passed below the lowest that failed: a pass above a failure was luck. A run shows full load when it
+    was offered more than it answered, beyond chance.
+    """
+    failed = min((row.rate for row in rows if row.outcome == "fail"), default=math.inf)
+    passed = [row.rate for row in rows if row.outcome == "pass" and row.rate < failed]
+    full = [row.throughput.value for row in rows if row.throughput.value and (row.throughput.high or 0) < row.offered_rate]
+    return Capacity(max(passed, default=None), max(full, default=None))
+
+
+def per_million(dollars_per_hour: float, rate: float) -> float:
+    """Dollars for a million answers on one instance that gives ``rate`` answers per second."""
+    return dollars_per_hour / 3600 / rate * 1e6
+
+
+@dataclass(frozen=True)
+class Monthly:
+    """A month's bill: as many instances as the busiest hour needs, all month; or as many as each hour needs.
+
+    ``utilisation`` is the share of the fixed instances' capacity that the month's traffic uses.
+    """
+
+    instances: int
+    fixed_dollars: float
+    scaled_dollars: float
+    utilisation: float
+
+
+def monthly(dollars_per_hour: float, objective_rate: float, questions: float, curve: Sequence[float]) -> Monthly:
+    """The bill for ``questions`` a month, spread over each day by ``curve``, the weights of its equal parts (24: hours)."""
+    total, part_hours = sum(curve), 24 / len(curve)
+    a_day = questions / _DAYS_A_MONTH
+    needed = [max(math.ceil(a_day * weight / total / (part_hours * 3600) / objective_rate), 1) for weight in curve]
+    most = max(needed)
+    return Monthly(
+        most,
+        most * dollars_per_hour * HOURS_A_MONTH,
+        sum(needed) * part_hours * dollars_per_hour * _DAYS_A_MONTH,
+        questions / (most * objective_rate * HOURS_A_MONTH * 3600),
+    )
+
+
+def peaked(peak: float) -> list[float]:
+    """24 hourly weights, highest at 14:00 with ``peak`` times the mean: exp(k * (cos - 1)) with the k that gives it.
+
+    Raises CostError for a peak that no such curve has.
+    """
+    if not 1 <= peak <= 12:
+        raise CostError(
+            f"a peak of {peak:g} times the mean hour: write a number from 1 to 12, or a curve of your own with --day"
+        )
+    low, high = 0.0, 200.0
+    for _ in range(60):  # the peak rises with k
+        k = (low + high) / 2
+        low, high = (k, high) if _peak(_bell(k)) < peak else (low, k)
+    return _bell(low)
+
+
+def _bell(k: float) -> list[float]:
+    return [math.exp(k * (math.cos(2 * math.pi * (hour - 14) / 24) - 1)) for hour in range(24)]
+
+
+def _peak(curve: Sequence[float]) -> float:
+    return max(curve) * len(curve) / sum(curve)
