@@ -25,6 +25,7 @@ SHARES = ("errors", "accuracy")
 METRICS = ("throughput", *PERCENTILES, *SHARES)
 USUAL_METRICS = ("throughput", "p50", "p90", "p99", *SHARES)
 ERROR_RATE = 0.05
+_CURVE_POINTS = 300
 _HIGHER_IS_BETTER = {"throughput", "accuracy"}
 
 BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "same", "undecided"
@@ -252,21 +253,49 @@ def _pool(runs: Sequence[Samples]) -> Samples:
 def needed_samples(finding: Finding, a: Samples, b: Samples, margins: Margins, confidence: float) -> int | None:
     """How many arrivals each of two single runs must have to find a difference of the margin.
 
-    None where these are too few to tell: an interval without an upper end says nothing about how it will shrink.
+    Where there are enough for that already and the change lies near the margin: to say on which side. None where these are
+    too few to tell: an interval without an upper end says nothing about how it will shrink.
     """
     half = _half_width(finding)
     if half is None:
         return None
     each = 2 / (1 / len(a.latency_ms) + 1 / len(b.latency_ms))
-    return math.ceil(each * contrast.needed_factor(half, margins.of(finding.metric), confidence))
+    needed = each * contrast.needed_factor(half, margins.of(finding.metric), confidence)
+    return _whole(needed if needed > each else each * _placing_factor(finding, half, margins))
 
 
 def needed_rounds(finding: Finding, rounds: int, margins: Margins, confidence: float) -> int | None:
-    """How many rounds of the same length find a difference of the margin; None where these are too few to tell."""
+    """The same in rounds of the same length."""
     half = _half_width(finding)
-    return None if half is None else contrast.needed_rounds(half, rounds, margins.of(finding.metric), confidence)
+    if half is None:
+        return None
+    needed = contrast.needed_rounds(half, rounds, margins.of(finding.metric), confidence)
+    return needed if needed is None or needed > rounds else _whole(rounds * _placing_factor(finding, half, margins))
 
 
 def _half_width(finding: Finding) -> float | None:
     low, high = finding.harm
     return (high - low) / 2 if math.isfinite(high - low) else None
+
+
+def _placing_factor(finding: Finding, half: float, margins: Margins) -> float:
+    """By what factor the measurement must be longer for its interval to clear the margin that its middle is nearest to."""
+    distance = abs(abs(sum(finding.harm) / 2) - margins.of(finding.metric))
+    return (half / distance) ** 2 if distance else math.inf
+
+
+def _whole(needed: float) -> int | None:
+    return math.ceil(needed) if math.isfinite(needed) else None
+
+
+def curve(run: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Percentiles of a run's latency for a plot: shares from 0 up to what its samples reach, by nines, and milliseconds.
+
+    Arrivals that were never answered have no latency to show, so the curve ends where they begin.
+    """
+    nines = np.linspace(0, math.log10(max(len(run.latency_ms), 1)), _CURVE_POINTS)
+    shares = 1 - 10.0**-nines
+    ordered = np.sort(run.latency_ms)
+    ranks = np.clip(np.ceil(shares * len(ordered)).astype(int) - 1, 0, None)
+    known = np.isfinite(ordered[ranks])
+    return shares[known], ordered[ranks][known]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from chatload import compare
+from chatload import compare, table
 from chatload.compare import BETTER, SAME, SHARES, UNDECIDED, WORSE, Comparison, Finding, Margins
 from chatload.objective import Estimate
 from chatload.units import format_duration, format_ms, format_share
@@ -30,21 +30,19 @@ def text(comparisons: Sequence[Comparison], margins: Margins, gated: bool) -> st
 
 
 def _block(letter: str, comparison: Comparison, margins: Margins, gated: bool) -> list[str]:
+    head = ["", "A", letter, f"{letter}/A", "interval", "answer"]
+    rows = [head, *[_cells(finding, margins) for finding in comparison.findings]]
     lines = [f"{letter} against A", *[f"  compared anyway: {reason}" for reason in comparison.reservations]]
-    lines.append(f"{'':<16}{'A':>12}{letter:>12}{letter + '/A':>11}   {'interval':<22}   answer")
-    lines += [_line(finding, margins) for finding in comparison.findings]
-    lines += _notes(comparison, margins)
-    if gated:
-        lines += ["", "  gate  " + _gate(letter, comparison, margins)]
-    return lines
+    lines += [*table.lines(rows, left=(0, 4, 5)), *_notes(comparison, margins)]
+    return [*lines, "", "  gate  " + _gate(letter, comparison, margins)] if gated else lines
 
 
-def _line(finding: Finding, margins: Margins) -> str:
-    show = _show_share if finding.metric in SHARES else format_ms
+def _cells(finding: Finding, margins: Margins) -> list[str]:
+    show = format_share if finding.metric in SHARES else format_ms
     name = f"{finding.metric}/s" if finding.metric == "throughput" else finding.metric
     name += " ms" if finding.metric in compare.PERCENTILES else ""
-    cells = "".join(f"{_shown(part.value, show):>12}" for part in (finding.a, finding.b))
-    return f"  {name:<14}{cells}{_change(finding):>11}   {_interval(finding):<22}   {answer(finding, margins)}".rstrip()
+    values = [_shown(part.value, show) for part in (finding.a, finding.b)]
+    return [name, *values, _change(finding), _interval(finding), answer(finding, margins)]
 
 
 def answer(finding: Finding, margins: Margins) -> str:
@@ -91,10 +89,6 @@ def _interval(finding: Finding) -> str:
 
 def _shown(value: float | None, form: Any) -> str:
     return "-" if value is None else "no answer" if math.isinf(value) else form(value)
-
-
-def _show_share(value: float) -> str:
-    return format_share(value)
 
 
 def _notes(comparison: Comparison, margins: Margins) -> list[str]:

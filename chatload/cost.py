@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chatload import table
 from chatload.history import Row
+from chatload.units import format_share
 
 HOURS_A_MONTH = 730  # 365 days / 12, as price lists of clouds reckon
 _DAYS_A_MONTH = HOURS_A_MONTH / 24
@@ -38,19 +40,26 @@ class Prices:
             raise CostError(f"no price for {instance!r} in {region}: known are {known}; add it with --prices")
         return self.dollars[region][instance]
 
+    def origins(self, region: str, instances: Sequence[str]) -> str:
+        """Where the prices of some instance types come from, for people: one line a source."""
+        named: dict[str, list[str]] = {}
+        for instance in instances:
+            named.setdefault(self.origin[region, instance], []).append(instance)
+        return "".join(f"prices in {region} of {', '.join(types)}: {origin}\n" for origin, types in named.items())
+
 
 def prices(content: Mapping, file: str) -> Prices:
     """Prices from the content of a prices.toml. Raises CostError for what is no price."""
     found: dict[str, dict[str, float]] = {}
-    for region, table in content.items():
-        if not isinstance(table, dict):
+    for region, listed in content.items():
+        if not isinstance(listed, dict):
             continue  # source and date
-        for instance, price in table.items():
+        for instance, price in listed.items():
             if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < math.inf:
                 raise CostError(f"{file}: {region}.{instance} = {price!r} is not a price: write dollars per hour, above 0")
             found.setdefault(region, {})[instance] = float(price)
     origin = f"{content.get('source', file)}, {content.get('date', 'no date')}"
-    return Prices(found, {(region, instance): origin for region, table in found.items() for instance in table})
+    return Prices(found, {(region, instance): origin for region, listed in found.items() for instance in listed})
 
 
 def overridden(shipped: Prices, own: Prices) -> Prices:
@@ -81,6 +90,17 @@ def capacity(rows: Sequence[Row]) -> Capacity:
     passed = [row.rate for row in rows if row.outcome == "pass" and row.rate < failed]
     full = [row.throughput.value for row in rows if row.throughput.value and (row.throughput.high or 0) < row.offered_rate]
     return Capacity(max(passed, default=None), max(full, default=None))
+
+
+def check_alike(rows: Sequence[Row]) -> None:
+    """Raises CostError unless all runs had the same objective, corpus and model, so that their capacities compare."""
+    for row in rows[1:]:
+        for word in ("objective", "corpus", "model"):
+            first, other = getattr(rows[0], word), getattr(row, word)
+            if first != other:
+                raise CostError(
+                    f"{word} differs: {first} in {rows[0].name}, {other} in {row.name}; price runs of the same one"
+                )
 
 
 def per_million(dollars_per_hour: float, rate: float) -> float:
@@ -137,3 +157,57 @@ def _bell(k: float) -> list[float]:
 
 def _peak(curve: Sequence[float]) -> float:
     return max(curve) * len(curve) / sum(curve)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One instance type with its price and what was measured on it."""
+
+    instance: str
+    dollars_per_hour: float
+    capacity: Capacity
+
+
+def text(targets: Sequence[Target], questions: float, curve: Sequence[float]) -> str:
+    """What chatload cost prints: each target's cost per million answers, its monthly bill, and which one is cheapest."""
+    head = ["", "$ an hour", "within the objective", "$ per million", "full load", "$ per million"]
+    rates = [_rate_cells(target) for target in targets]
+    bills = {
+        target.instance: monthly(target.dollars_per_hour, target.capacity.objective_rate, questions, curve)
+        for target in targets
+        if target.capacity.objective_rate
+    }
+    bill_head = ["", "instances", "$ a month", "scaled each hour", "used", ""]
+    busiest = questions / (HOURS_A_MONTH * 3600) * _peak(curve)
+    return "\n".join(
+        [
+            *table.lines([head, *rates]),
+            "",
+            f"{questions:,.0f} questions a month; {busiest:,.3g}/s in the busiest hour, {_peak(curve):.3g} times the mean",
+            *table.lines([bill_head, *[_bill_cells(target, bills.get(target.instance)) for target in targets]], left=(0, 5)),
+            "",
+            _cheapest(bills) + "\n",
+        ]
+    )
+
+
+def _rate_cells(target: Target) -> list[str]:
+    cells = [target.instance, f"{target.dollars_per_hour:.4f}"]
+    for rate in (target.capacity.objective_rate, target.capacity.full_load):
+        cells += [f"{rate:,.4g}/s", f"{per_million(target.dollars_per_hour, rate):,.3f}"] if rate else ["not seen", "-"]
+    return cells
+
+
+def _bill_cells(target: Target, bill: Monthly | None) -> list[str]:
+    if bill is None:
+        return [target.instance, "-", "-", "-", "-", "no run met the objective"]
+    floor = "one instance is the floor" if bill.instances == 1 else ""
+    dollars = [f"{bill.fixed_dollars:,.2f}", f"{bill.scaled_dollars:,.2f}"]
+    return [target.instance, f"{bill.instances:,}", *dollars, format_share(bill.utilisation), floor]
+
+
+def _cheapest(bills: Mapping[str, Monthly]) -> str:
+    if not bills:
+        return "no target met the objective in any run"
+    instance, bill = min(bills.items(), key=lambda item: item[1].fixed_dollars)
+    return f"cheapest within the objective: {instance}, ${bill.fixed_dollars:,.2f} a month"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from chatload import table
 from chatload.objective import Estimate
+from chatload.units import format_ms, format_share
 
 METRICS = ("throughput", "p50", "p90", "p99", "errors", "accuracy")
 _FEWEST = 6  # of fewer values Kendall's test can hardly find a trend at 1 %: 5 in order have p = 0.017
@@ -22,7 +24,10 @@ class Row:
     name: str
     started: str
     kind: str
+    model: str
     version: str
+    objective: str
+    corpus: str
     rate: float
     offered_rate: float
     metrics: Mapping[str, Estimate]
@@ -48,7 +53,19 @@ def row(name: str, content: Mapping) -> Row:
     corpus = run["corpus"]
     kind = f"{run['scenario']}: {model['name']}, {run['arrivals']} {run['rate']:g}/s, {corpus['file']}, {run['objective']}"
     outcome = content["verdict"]["outcome"]
-    return Row(name, run["started"], kind, model["version"], run["rate"], summary["offered_rate"], metrics, outcome)
+    return Row(
+        name=name,
+        started=run["started"],
+        kind=kind,
+        model=model["name"],
+        version=model["version"],
+        objective=run["objective"],
+        corpus=corpus["file"],
+        rate=run["rate"],
+        offered_rate=summary["offered_rate"],
+        metrics=metrics,
+        outcome=outcome,
+    )
 
 
 def kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -85,3 +102,51 @@ def drifts(rows: Sequence[Row]) -> list[Drift]:
             third = len(values) // 3
             found.append(Drift(metric, float(np.median(values[:third])), float(np.median(values[-third:])), chance))
     return found
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The tables that chatload history prints: one for each kind of run, and below it what drifts."""
+    return "\n".join(_table(kind, runs) for kind, runs in kinds(rows).items())
+
+
+def _table(kind: str, runs: Sequence[Row]) -> str:
+    head = [
+        "started",
+        "run",
+        "version",
+        "served",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "95 % interval",
+        "errors",
+        "accuracy",
+        "verdict",
+    ]
+    rows = [head, *[_cells(run) for run in runs]]
+    drifting = [f"  {_moved(drift)}" for drift in drifts(runs)]
+    return "\n".join([kind, *table.lines(rows, left=(0, 1, 2, 7, 10)), *drifting, ""])
+
+
+def _cells(run: Row) -> list[str]:
+    latencies = [show(name, run.metrics[name].value) for name in ("p50", "p90", "p99")]
+    low, high = run.metrics["p99"].low, run.metrics["p99"].high
+    interval = "-" if low is None else f"{format_ms(low)} to {format_ms(high)}" if high else f"{format_ms(low)} or more"
+    shares = [show(name, run.metrics[name].value) for name in ("errors", "accuracy")]
+    started, served = run.started[:16].replace("T", " "), show("throughput", run.throughput.value)
+    return [started, run.name, run.version, served, *latencies, interval, *shares, run.outcome]
+
+
+def _moved(drift: Drift) -> str:
+    word = "rises" if drift.last > drift.first else "falls"
+    first, last = show(drift.metric, drift.first), show(drift.metric, drift.last)
+    return f"{drift.metric} {word}: {first} at first, {last} of late (Kendall's rank test, p = {drift.chance:.2g})"
+
+
+def show(metric: str, value: float | None) -> str:
+    """A metric's value for people; latencies are in milliseconds."""
+    if value is None:
+        return "-"
+    if metric == "throughput":
+        return f"{value:,.4g}/s"
+    return format_share(value) if metric in ("errors", "accuracy") else format_ms(value)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chatload import objective, runfolder, verdict
+from chatload import objective, runfolder, runs, verdict
 from chatload.compare import Samples, Side
 from chatload.objective import Estimate
 from chatload.units import format_duration
@@ -24,49 +23,25 @@ class SideError(ValueError):
 
 
 def read(path: Path) -> Side:
-    """The side at ``path``. Raises SideError or runfolder.RunFolderError."""
+    """The side at ``path``. Raises SideError, runs.RunsError or runfolder.RunFolderError."""
     if path.suffix == ".csv":
         return _read_in_process(path)
-    folders = run_folders(path)
+    folders = runs.folders(path)
     if folders == [path]:
         return _read_run(path)
-    runs = [_read_run(folder) for folder in folders]
-    for folder, run in zip(folders, runs, strict=True):
-        if run.conditions != runs[0].conditions:
+    read = [_read_run(folder) for folder in folders]
+    for folder, run in zip(folders, read, strict=True):
+        if run.conditions != read[0].conditions:
             raise SideError(
                 f"{path} holds runs of different kinds: {folder.name} differs from {folders[0].name} in conditions"
             )
-    faults = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, runs, strict=True) for fault in run.faults)
-    samples = tuple(sample for run in runs for sample in run.runs)
-    return Side(str(path), f"{len(runs)} runs; {runs[0].about}", runs[0].conditions, samples, faults=faults)
-
-
-def run_folders(path: Path) -> list[Path]:
-    """``path`` itself where it is a run's folder, else the runs in it, by the numbers in their names.
-
-    Raises SideError when there are none.
-    """
-    if not path.is_dir():
-        raise SideError(f"{path} is no folder and no .csv file: name a run's folder, a folder of runs, or an in-process CSV")
-    if (path / "run.json").exists():
-        return [path]
-    found = sorted((file.parent for file in path.glob("*/run.json")), key=_by_numbers)
-    if not found:
-        raise SideError(f"{path} is not a run's folder and holds none: there is no run.json in it or one level below")
-    return found
-
-
-def _by_numbers(folder: Path) -> list[tuple[int, str]]:
-    """2 before 10: digits count as numbers, in the order of the parts of the name."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", folder.name)]
+    faults = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, read, strict=True) for fault in run.faults)
+    samples = tuple(sample for run in read for sample in run.runs)
+    return Side(str(path), f"{len(read)} runs; {read[0].about}", read[0].conditions, samples, faults=faults)
 
 
 def _read_run(folder: Path) -> Side:
-    content = runfolder.read_json(folder)
-    if content.get("summary") is None:
-        raise runfolder.RunFolderError(
-            f"{folder} holds an unfinished run: chatload report {folder} finishes one that was cut short"
-        )
+    content = runs.read_finished(folder)
     try:
         run, summary = content["run"], content["summary"]
         samples = _read_samples(folder, run["warmup_s"], run["warmup_s"] + run["duration_s"])

@@ -3,8 +3,8 @@
 Percentiles are exact order statistics. Their intervals (95 % unless told) are order statistics too (Hahn and Meeker,
 Statistical Intervals, ch. 5.2), widened for autocorrelation: waiting times of neighbours in a queue are alike, so n samples
 say less than n independent ones. The widening comes from blocks of time (batch means): the share of samples above the
-percentile varies from block to block; how much more than independence would make it vary is the design effect, and n divided by
-it is the effective number of samples. docs/decisions/0004 has the coverage measured on queues with known answers.
+percentile varies from block to block; how much more than independence would make it vary is the design effect, and n
+divided by it is the effective number of samples. docs/decisions/0004 has the coverage measured on queues with known answers.
 """
 
 from __future__ import annotations

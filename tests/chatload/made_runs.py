@@ -30,7 +30,7 @@ HEADER = {
 
 
 def make_run(folder: Path, latency_ms: np.ndarray, wrong: int = 0, failed: int = 0, **header: object) -> Path:
-    """A finished run at RATE with one arrival a latency; the first ``wrong`` are wrong answers, the last ``failed`` failed."""
+    """A finished run at RATE, one arrival a latency: the first ``wrong`` answered wrongly, the last ``failed`` failed."""
     count = len(latency_ms)
     seconds = count / RATE
     runfolder.create(folder, {**HEADER, "run_time_s": seconds, **header}, [Utterance("hi", "greet", "")])
