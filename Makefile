@@ -25,6 +25,15 @@ TOKEN_FILE ?=
 RESULTS ?=
 RUN ?=
 PARTS ?=
+# What make compare and make ab hold against each other, and how often make ab runs each.
+A ?=
+B ?=
+A_HOST ?=
+B_HOST ?=
+A_TOKEN_FILE ?=
+B_TOKEN_FILE ?=
+ROUNDS ?= 5
+COMPARE_OPTIONS ?=
 # Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -41,7 +50,7 @@ LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIV
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test model serve-cpu stop bench load ui benchmark-engine report
+.PHONY: help setup lock check test model serve-cpu stop bench load ui benchmark-engine report compare ab
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -124,3 +133,23 @@ benchmark-engine: $(READY) ## the generator against servers of known latency and
 
 report: $(READY) ## print the report of RUN= again
 	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"
+
+compare: $(READY) ## compare B= with A=: runs, folders of repeated runs, or in-process CSVs
+	@$(VENV)/bin/chatload compare "$(or $(A),$(error name two runs: make compare A=results/... B=results/...))" \
+		"$(or $(B),$(error name two runs: make compare A=results/... B=results/...))" $(COMPARE_OPTIONS)
+
+ab: $(READY) ## ROUNDS= runs each against A_HOST= and B_HOST=, A and B in turns, and their comparison
+	@# Both runs of a round have the same seed, so the same arrivals. A missed objective is no reason to stop; a missing run is.
+	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; \
+	run() { \
+		echo "ab: round $$2 of $(ROUNDS), $$1: $$3"; \
+		$(LOAD) --headless --only-summary --skip-log-setup --run-time "$(DURATION)" --seed "$$(( $(SEED) + $$2 - 1 ))" \
+			--host "$$3" --token-file "$$4" --results "$$out/$$1/$$2" > "$$out/$$1-$$2.txt" || true; \
+		test -f "$$out/$$1/$$2/samples.parquet" || { echo "chatload: that run left no samples, see $$out/$$1-$$2.txt" >&2; exit 2; }; \
+	}; \
+	mkdir -p "$$out"; \
+	for round in $$(seq $(ROUNDS)); do \
+		run A "$$round" "$(or $(A_HOST),$(error name two servers: make ab A_HOST=http://... B_HOST=http://...))" "$(A_TOKEN_FILE)"; \
+		run B "$$round" "$(or $(B_HOST),$(error name two servers: make ab A_HOST=http://... B_HOST=http://...))" "$(B_TOKEN_FILE)"; \
+	done; \
+	$(VENV)/bin/chatload compare "$$out/A" "$$out/B" $(COMPARE_OPTIONS)

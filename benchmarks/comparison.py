@@ -64,7 +64,8 @@ def found_with_the_samples_asked_for(process: Process, pilot: int, generator: np
 
 def rounds(process: Process, count: int, samples: int, shift: float, generator: np.random.Generator) -> tuple[Side, Side]:
     """A and B in turns, ``count`` rounds: rounds differ for both, runs for each."""
-    a, b = [], []
+    a: list[np.ndarray] = []
+    b: list[np.ndarray] = []
     for _ in range(count):
         mood = generator.normal(0, _ROUND_SPREAD)
         for runs, factor in ((a, 1.0), (b, shift)):

@@ -77,6 +77,8 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--gate", action="store_true", help="exit 1 when worse than the baseline by more, 2 when undecided")
     parser.add_argument("--anyway", action="store_true", help="compare what differs in its conditions, or is invalid, too")
+    parser.add_argument("--instances", default="", metavar="TYPE,TYPE", help="the instance type of each side, to price them")
+    _add_price_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for machines")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page, with latency by percentile plotted")
     parser.set_defaults(command=_compare)
@@ -88,7 +90,7 @@ def _compare(options: argparse.Namespace) -> None:
     margins = compare.Margins(_share("--margin", options.margin), _share("--points", options.points))
     read = [sides.read(path) for path in options.sides]
     found = compare.against_first(read, _metrics(options.metrics), options.anyway)
-    report = compare_report.text(found, margins, options.gate)
+    report = compare_report.text(found, margins, options.gate) + _priced(options, read)
     print(report, end="")
     if options.html:
         from chatload import plot_page  # takes half a second to import
@@ -112,8 +114,7 @@ def _add_cost(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("targets", nargs="+", metavar="INSTANCE=RUNS", help="an instance type and the runs against one")
-    parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
-    parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
+    _add_price_options(parser)
     parser.add_argument("--questions", type=float, default=100_000, help="questions a month (default: 100000)")
     curve = parser.add_mutually_exclusive_group()
     curve.add_argument("--peak", type=float, default=1, help="the busiest hour in times the mean hour (default: 1)")
@@ -167,6 +168,26 @@ def _history(options: argparse.Namespace) -> None:
         _write(options.html, plot_page.trend(rows))
     if unread:
         raise runs.RunsError("; ".join(unread))
+
+
+def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:
+    """What a million answers cost at the rates of the runs, where instance types are named."""
+    if not options.instances:
+        return ""
+    types = options.instances.split(",")
+    if len(types) != len(read):
+        raise OptionError(f"--instances {options.instances}: {len(read)} sides need {len(read)} types, separated by commas")
+    listed = prices.read(options.prices)
+    rows = [
+        (letter, instance, listed.of(options.region, instance), compare.throughput(side))
+        for letter, instance, side in zip(compare_report.LETTERS, types, read, strict=False)
+    ]
+    return "\n" + cost.at_rates(rows) + listed.origins(options.region, types)
+
+
+def _add_price_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
+    parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
 
 
 def _metrics(text: str) -> list[str]:

@@ -178,6 +178,13 @@ def compare(a: Side, b: Side, metrics: Sequence[str], confidence: float) -> list
     return [_single(metric, estimate(a, metric, confidence), estimate(b, metric, confidence)) for metric in metrics]
 
 
+def throughput(side: Side) -> float:
+    """Answers per second over all of a side's runs, or the mean over its windows."""
+    if side.windows is not None:
+        return float(side.windows["throughput"].mean())
+    return sum(run.served for run in side.runs) / sum(run.duration_s for run in side.runs)
+
+
 def confidence_of_each(intervals: int) -> float:
     """The confidence of each of ``intervals`` intervals that hold together at 95 % (Bonferroni)."""
     return 1 - ERROR_RATE / intervals

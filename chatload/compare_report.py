@@ -67,7 +67,7 @@ def _points(share: float) -> str:
 
 def _change(finding: Finding) -> str:
     if finding.metric in SHARES:
-        return _shown(finding.change.value, lambda value: f"{value * 100:+.3g} pt")
+        return _shown(finding.change.value, lambda value: f"{value * 100:+.2f} pt")
     return _shown(finding.change.value, format_ratio)
 
 
@@ -81,7 +81,7 @@ def _interval(finding: Finding) -> str:
     if low is None or high is None:
         return "-"
     if finding.metric in SHARES:
-        return f"{low * 100:+.2g} to {high * 100:+.2g} pt"
+        return f"{low * 100:+.2f} to {high * 100:+.2f} pt"
     if math.isinf(low):
         return "-"
     return f"{format_ratio(low)} or more" if math.isinf(high) else f"{format_ratio(low)} to {format_ratio(high)}"

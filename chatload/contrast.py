@@ -17,7 +17,7 @@ from chatload.statistics import NOT_CARRIED
 
 POWER = 0.8  # what is asked for finds the change in at least 80 of 100 comparisons; measured in docs/decisions/0206
 _SPREAD_BOUND = 0.8
-_MOST_ROUNDS = 1_000
+_MOST_ROUNDS = 10_000
 
 
 def ratio(a: Estimate, b: Estimate) -> Estimate:
@@ -89,15 +89,15 @@ def needed_rounds(half: float, rounds: int, margin: float, confidence: float) ->
     """How many rounds find a change of ``margin``, where the interval over ``rounds`` of them has half the width ``half``.
 
     Few rounds may look more alike than they are, so their spread is taken at its upper 80 % bound (Browne 1995). None where
-    a thousand do not.
+    ten thousand do not.
     """
     tail = (1 + confidence) / 2
     spread = half * math.sqrt(rounds) / stats.t.ppf(tail, rounds - 1)
     spread *= math.sqrt((rounds - 1) / stats.chi2.ppf(1 - _SPREAD_BOUND, rounds - 1))
-    for needed in range(2, _MOST_ROUNDS):
-        if (stats.t.ppf(tail, needed - 1) + stats.t.ppf(POWER, needed - 1)) * spread / math.sqrt(needed) <= margin:
-            return needed
-    return None
+    counts = np.arange(2, _MOST_ROUNDS + 1)
+    seen = (stats.t.ppf(tail, counts - 1) + stats.t.ppf(POWER, counts - 1)) * spread / np.sqrt(counts)
+    enough = np.flatnonzero(seen <= margin)
+    return int(counts[enough[0]]) if len(enough) else None
 
 
 def logs(found: Estimate) -> tuple[float, float, float]:

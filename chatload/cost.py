@@ -191,6 +191,15 @@ def text(targets: Sequence[Target], questions: float, curve: Sequence[float]) ->
     )
 
 
+def at_rates(rows: Sequence[tuple[str, str, float, float]]) -> str:
+    """Cost per million answers at rates that were run, from (name, instance type, dollars per hour, answers per second)."""
+    cells = [
+        [name, instance, f"{dollars:.4f}", f"{rate:,.4g}/s", f"{per_million(dollars, rate):,.3f}" if rate else "-"]
+        for name, instance, dollars, rate in rows
+    ]
+    return "\n".join(table.lines([["", "instance", "$ an hour", "served", "$ per million"], *cells], left=(0, 1))) + "\n"
+
+
 def _rate_cells(target: Target) -> list[str]:
     cells = [target.instance, f"{target.dollars_per_hour:.4f}"]
     for rate in (target.capacity.objective_rate, target.capacity.full_load):

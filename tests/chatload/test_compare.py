@@ -58,11 +58,11 @@ def test_a_server_compared_with_itself_differs_in_at_most_5_of_100_comparisons(p
     assert sum(called) <= 5
 
 
-@pytest.mark.parametrize("process", [independent, correlated])
-def test_a_shift_of_5_percent_is_found_with_the_samples_that_were_asked_for(process):
+@pytest.mark.parametrize(("process", "pilot"), [(independent, 20_000), (correlated, 60_000)])
+def test_a_shift_of_5_percent_is_found_with_the_samples_that_were_asked_for(process, pilot):
     generator, found = chance(12), []
     for _ in range(20):
-        a, b = samples(process(20_000, generator)), samples(1.05 * process(20_000, generator))
+        a, b = samples(process(pilot, generator)), samples(1.05 * process(pilot, generator))
         (finding,) = compare.compare(side(a), side(b), ("p99",), 0.95)
         needed = compare.needed_samples(finding, a, b, MARGINS, 0.95)
         (again,) = single(process(needed, generator), 1.05 * process(needed, generator), ("p99",))
