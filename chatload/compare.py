@@ -168,12 +168,12 @@ def _faults(*sides: Side) -> list[str]:
 
 def compare(a: Side, b: Side, metrics: Sequence[str], confidence: float) -> list[Finding]:
     """What became of each of ``metrics``. Raises CompareError for sides of different numbers of runs."""
-    if len(a.runs) != len(b.runs) and a.runs and b.runs:
+    if len(a.runs) != len(b.runs) and max(len(a.runs), len(b.runs)) > 1:
         raise CompareError(
             f"{a.name} has {len(a.runs)} runs and {b.name} has {len(b.runs)}: a round is one run of each; "
             "compare equal numbers of runs"
         )
-    if len(a.runs) > 1 and len(b.runs) > 1:
+    if len(a.runs) > 1:
         return [_rounds(metric, a.runs, b.runs, confidence) for metric in metrics]
     return [_single(metric, estimate(a, metric, confidence), estimate(b, metric, confidence)) for metric in metrics]
 
@@ -263,12 +263,8 @@ def needed_samples(finding: Finding, a: Samples, b: Samples, margins: Margins, c
     Where there are enough for that already and the change lies near the margin: to say on which side. None where these are
     too few to tell: an interval without an upper end says nothing about how it will shrink.
     """
-    half = _half_width(finding)
-    if half is None:
-        return None
-    each = 2 / (1 / len(a.latency_ms) + 1 / len(b.latency_ms))
-    needed = each * contrast.needed_factor(half, margins.of(finding.metric), confidence)
-    return _whole(needed if needed > each else each * _placing_factor(finding, half, margins))
+    times = needed_times(finding, margins, confidence)
+    return None if times is None else math.ceil(times * 2 / (1 / len(a.latency_ms) + 1 / len(b.latency_ms)))
 
 
 def needed_rounds(finding: Finding, rounds: int, margins: Margins, confidence: float) -> int | None:
@@ -277,7 +273,20 @@ def needed_rounds(finding: Finding, rounds: int, margins: Margins, confidence: f
     if half is None:
         return None
     needed = contrast.needed_rounds(half, rounds, margins.of(finding.metric), confidence)
-    return needed if needed is None or needed > rounds else _whole(rounds * _placing_factor(finding, half, margins))
+    if needed is None or needed > rounds:
+        return needed
+    placing = rounds * _placing_factor(finding, half, margins)
+    return math.ceil(placing) if math.isfinite(placing) else None
+
+
+def needed_times(finding: Finding, margins: Margins, confidence: float) -> float | None:
+    """The same in times the length of what was measured."""
+    half = _half_width(finding)
+    if half is None:
+        return None
+    times = contrast.needed_factor(half, margins.of(finding.metric), confidence)
+    times = times if times > 1 else _placing_factor(finding, half, margins)
+    return times if math.isfinite(times) else None
 
 
 def _half_width(finding: Finding) -> float | None:
@@ -289,10 +298,6 @@ def _placing_factor(finding: Finding, half: float, margins: Margins) -> float:
     """By what factor the measurement must be longer for its interval to clear the margin that its middle is nearest to."""
     distance = abs(abs(sum(finding.harm) / 2) - margins.of(finding.metric))
     return (half / distance) ** 2 if distance else math.inf
-
-
-def _whole(needed: float) -> int | None:
-    return math.ceil(needed) if math.isfinite(needed) else None
 
 
 def curve(run: Samples) -> tuple[np.ndarray, np.ndarray]:

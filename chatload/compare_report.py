@@ -94,7 +94,7 @@ def _shown(value: float | None, form: Any) -> str:
 def _notes(comparison: Comparison, margins: Margins) -> list[str]:
     """How the intervals are to be read, and what it takes to decide what is open."""
     a = comparison.a
-    lines = ["", f"  All intervals hold together at 95 % (each at {comparison.confidence:.1%})."]
+    lines = ["", f"  All intervals hold together at 95 % (each at {format_share(comparison.confidence)})."]
     if a.windows is None and len(a.runs) == 1:
         lines.append("  One run of each: what differs from run to run is not in them. make ab runs A and B in turns.")
     elif a.windows is None:
@@ -110,24 +110,27 @@ def _wanted(comparison: Comparison, finding: Finding, margins: Margins) -> str:
     start = f"  To tell {_margin(finding, margins)} in {finding.metric}: "
     needed = needs(comparison, finding, margins)
     if needed is None:
-        return start + "these are too few samples to say how many; run ten times as long"
+        return start + "this is too little to say how much it takes; measure ten times as long"
     if "rounds" in needed:
-        return start + f"about {needed['rounds']:,} rounds"
-    (run,) = comparison.a.runs
+        return start + f"about {needed['rounds']:,.0f} rounds"
+    if "times" in needed:
+        return start + f"measure about {needed['times']:.1f} times as long"
+    run = comparison.a.runs[0]
     seconds = needed["samples"] * run.duration_s / max(len(run.latency_ms), 1)
-    return start + f"about {needed['samples']:,} arrivals a run ({format_duration(seconds)} at this rate)"
+    return start + f"about {needed['samples']:,.0f} arrivals a run ({format_duration(seconds)} at this rate)"
 
 
-def needs(comparison: Comparison, finding: Finding, margins: Margins) -> dict[str, int] | None:
-    """How many rounds, or samples a run, find a difference of the margin; None where that cannot be said."""
-    a, b = comparison.a, comparison.b
+def needs(comparison: Comparison, finding: Finding, margins: Margins) -> dict[str, float] | None:
+    """So many rounds, samples a run, or times the length find a difference of the margin. None: that cannot be said."""
+    a, b, confidence = comparison.a, comparison.b, comparison.confidence
+    needed: float | None
     if not a.runs or not b.runs:
-        return None
-    if len(a.runs) > 1:
-        rounds = compare.needed_rounds(finding, len(a.runs), margins, comparison.confidence)
-        return None if rounds is None else {"rounds": rounds}
-    samples = compare.needed_samples(finding, a.runs[0], b.runs[0], margins, comparison.confidence)
-    return None if samples is None else {"samples": samples}
+        word, needed = "times", compare.needed_times(finding, margins, confidence)
+    elif len(a.runs) > 1:
+        word, needed = "rounds", compare.needed_rounds(finding, len(a.runs), margins, confidence)
+    else:
+        word, needed = "samples", compare.needed_samples(finding, a.runs[0], b.runs[0], margins, confidence)
+    return None if needed is None else {word: needed}
 
 
 def _gate(letter: str, comparison: Comparison, margins: Margins) -> str:

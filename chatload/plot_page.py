@@ -37,11 +37,9 @@ def comparison(sides: Sequence[Side], report: str) -> str:
 
 def trend(rows: Sequence[history.Row]) -> str:
     """p50, p90 and p99 from run to run, one plot for each kind of run, with the table below."""
-    parts = [
-        part
-        for kind, runs in history.kinds(rows).items()
-        for part in (_words(f"<h3>{html.escape(kind)}</h3>"), _trend(runs))
-    ]
+    parts: list[LayoutDOM] = []
+    for kind, runs in history.kinds(rows).items():
+        parts += [_words(f"<h3>{html.escape(kind)}</h3>"), _trend(runs)]
     return _page("chatload history", parts, history.text(rows))
 
 
