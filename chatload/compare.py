@@ -230,10 +230,13 @@ def _rounds(metric: str, a: Sequence[Samples], b: Sequence[Samples], confidence:
         return Finding(metric, NOT_CARRIED, NOT_CARRIED, NOT_CARRIED)
     values_a, values_b = np.array(first, float), np.array(second, float)
     means = Estimate(float(values_a.mean()), None, None), Estimate(float(values_b.mean()), None, None)
+    pooled = [_of_run(_pool(runs), metric, confidence) for runs in (a, b)]
     if metric in SHARES:
         over_rounds = contrast.paired_difference(values_a, values_b, confidence)
-        pooled = [_of_run(_pool(runs), metric, confidence) for runs in (a, b)]
         return Finding(metric, *means, _wider(over_rounds, contrast.difference(*pooled)))
+    if sorted([np.isinf(values_a).mean(), np.isinf(values_b).mean()]) == [0, 1]:
+        # A side that fails in every round has no ratios of rounds; all its rounds in one say how sure the failing is.
+        return Finding(metric, *means, contrast.ratio(*pooled))
     # One answer more or less is no difference in throughput, however exactly the rounds repeat each other.
     grain = 1 / max(min(run.served for run in (*a, *b)), 1) if metric == "throughput" else 0.0
     return Finding(metric, *means, contrast.paired_ratio(values_a, values_b, confidence, grain))

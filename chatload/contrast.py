@@ -50,7 +50,7 @@ def _mover(a: tuple[float, float, float], b: tuple[float, float, float]) -> tupl
 def paired_ratio(a: np.ndarray, b: np.ndarray, confidence: float, grain: float = 0.0) -> Estimate:
     """The geometric mean of b/a over rounds, widened by ``grain``, the share of a value that is its resolution.
 
-    Infinite or zero values bound nothing, unless they make every round's ratio the same. NOT_CARRIED when both values of a
+    A round with an infinite or zero value on one side leaves the ratio without bounds. NOT_CARRIED when both values of a
     round are infinite, or both zero.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -58,8 +58,6 @@ def paired_ratio(a: np.ndarray, b: np.ndarray, confidence: float, grain: float =
     if np.isnan(steps).any():
         return NOT_CARRIED
     if np.isinf(steps).any():
-        if (steps == steps[0]).all():
-            return _from_logs(*[float(steps[0])] * 3)
         return Estimate(None, 0.0, math.inf)
     found = paired_difference(np.zeros_like(steps), steps, confidence)
     assert found.value is not None
@@ -101,7 +99,7 @@ def needed_rounds(half: float, rounds: int, margin: float, confidence: float) ->
 
 
 def logs(found: Estimate) -> tuple[float, float, float]:
-    """The logarithms of (value, low, high); a bound that is None is none."""
+    """The logarithms of (value, low, high); a bound that is None bounds nothing."""
     assert found.value is not None
     low = 0.0 if found.low is None else found.low
     return log(found.value), log(low), log(math.inf if found.high is None else found.high)

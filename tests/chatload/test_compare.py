@@ -174,6 +174,29 @@ def test_rounds_without_an_error_do_not_prove_that_there_are_none():
     assert found.change.low < 0 < found.change.high
 
 
+def failing(share: float, seed: int) -> Samples:
+    latency = independent(2_000, chance(seed))
+    return samples(np.where(chance(seed + 100).random(2_000) < share, np.inf, latency))
+
+
+def test_failing_in_every_round_is_worse_and_failing_in_one_is_not_decided():
+    fine = side(*[failing(0, seed) for seed in range(4)])
+    every = side(*[failing(0.05, seed) for seed in range(10, 14)])
+    one = side(failing(0.2, 20), *[failing(0, seed) for seed in range(21, 24)])
+    assert compare.compare(fine, every, ("p99",), 0.95)[0].gate(MARGINS) == WORSE
+    assert compare.compare(every, fine, ("p99",), 0.95)[0].gate(MARGINS) == SAME
+    assert compare.compare(fine, one, ("p99",), 0.95)[0].gate(MARGINS) == UNDECIDED
+
+
+def test_two_rounds_that_fail_by_chance_do_not_condemn_a_server():
+    """With 1 % of failures p99 is infinite in every other round, so in both rounds of one side and none of the other too."""
+    called = 0
+    for seed in range(0, 400, 4):
+        a, b = side(failing(0.01, seed), failing(0.01, seed + 1)), side(failing(0.01, seed + 2), failing(0.01, seed + 3))
+        called += bool(compare.compare(a, b, ("p99",), 0.95)[0].real)
+    assert called <= 5
+
+
 def test_what_differs_is_named_and_refused_unless_told():
     latency = independent(2_000, chance())
     a, b = side(samples(latency), name="a"), side(samples(latency), name="b", conditions={"rate": "200/s", "model": "other"})

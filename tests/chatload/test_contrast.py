@@ -90,9 +90,8 @@ def test_rounds_differ_without_making_the_ratio_uncertain():
     assert (grained.low, grained.high) == (pytest.approx(1.5 * math.exp(-0.01)), pytest.approx(1.5 * math.exp(0.01)))
 
 
-def test_a_side_that_fails_in_every_round_is_worse_for_sure_and_in_one_round_undecided():
+def test_a_side_that_fails_in_one_round_leaves_the_ratio_open():
     fine = np.array([1.0, 1, 1])
-    assert contrast.paired_ratio(fine, np.array([math.inf] * 3), 0.95) == NEVER
     some = contrast.paired_ratio(fine, np.array([1, math.inf, 1]), 0.95)
     assert (some.low, some.high) == (0, math.inf)
 

@@ -49,7 +49,13 @@ def test_runs_of_different_kinds_are_not_held_against_each_other():
 def make_runs(folder: Path) -> None:
     for number in range(7):
         latencies = (1 + 0.05 * number) * np.random.default_rng(number).lognormal(3, 0.3, 1_000)
-        make_run(folder / f"run-{number}", latencies, started=f"2026-01-{number + 1:02d}T10:00:00+00:00", id=f"run-{number}")
+        make_run(
+            folder / f"run-{number}",
+            latencies,
+            wrong=10,
+            started=f"2026-01-{number + 1:02d}T10:00:00+00:00",
+            id=f"run-{number}",
+        )
 
 
 def test_the_command_lists_the_runs_of_a_folder_and_what_drifts(tmp_path, capsys):
