@@ -32,6 +32,9 @@ A_HOST ?=
 B_HOST ?=
 A_TOKEN_FILE ?=
 B_TOKEN_FILE ?=
+A_ARCHIVE ?=
+B_ARCHIVE ?=
+AB_USAGE = $(error name two servers: make ab A_HOST=http://... B_HOST=http://..., or two archives: A_ARCHIVE= B_ARCHIVE=)
 ROUNDS ?= 5
 COMPARE_OPTIONS ?=
 # Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
@@ -138,18 +141,28 @@ compare: $(READY) ## compare B= with A=: runs, folders of repeated runs, or in-p
 	@$(VENV)/bin/chatload compare "$(or $(A),$(error name two runs: make compare A=results/... B=results/...))" \
 		"$(or $(B),$(error name two runs: make compare A=results/... B=results/...))" $(COMPARE_OPTIONS)
 
-ab: $(READY) ## ROUNDS= runs each against A_HOST= and B_HOST=, A and B in turns, and their comparison
+ab: $(READY) ## ROUNDS= runs each of A_HOST= and B_HOST= (or A_ARCHIVE=, B_ARCHIVE=) in turns, and their comparison
 	@# Both runs of a round have the same seed, so the same arrivals. A missed objective is no reason to stop; a missing run is.
-	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; \
+	@# An archive is served anew for each of its runs: what differs from start to start is then in the rounds as well.
+	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; last=$$(( $$(nproc) - 1 )); \
+	stop() { test ! -f .serve/ab/server.json || $(PY) -m model serve stop --state .serve/ab > /dev/null; }; \
+	trap stop EXIT; \
 	run() { \
-		echo "ab: round $$2 of $(ROUNDS), $$1: $$3"; \
-		$(LOAD) --headless --only-summary --skip-log-setup --run-time "$(DURATION)" --seed "$$(( $(SEED) + $$2 - 1 ))" \
-			--host "$$3" --token-file "$$4" --results "$$out/$$1/$$2" > "$$out/$$1-$$2.txt" || true; \
+		echo "ab: round $$2 of $(ROUNDS), $$1: $$3"; host="$$3"; token="$$4"; \
+		if [ -f "$$3" ]; then \
+			$(PY) -m model serve start --target "$(TARGET)" --archive "$$3" --port 0 --state .serve/ab \
+				$$([ $$last -gt 0 ] && echo --cpus 1-$$last) > "$$out/server.txt"; \
+			host=$$($(PY) -c 'import json; print(json.load(open(".serve/ab/server.json"))["url"])'); token=.serve/ab/key_file.json; \
+		fi; \
+		$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup --run-time "$(DURATION)" \
+			--seed "$$(( $(SEED) + $$2 - 1 ))" --host "$$host" --token-file "$$token" --results "$$out/$$1/$$2" \
+			> "$$out/$$1-$$2.txt" || true; \
+		stop; \
 		test -f "$$out/$$1/$$2/samples.parquet" || { echo "chatload: that run left no samples, see $$out/$$1-$$2.txt" >&2; exit 2; }; \
 	}; \
 	mkdir -p "$$out"; \
 	for round in $$(seq $(ROUNDS)); do \
-		run A "$$round" "$(or $(A_HOST),$(error name two servers: make ab A_HOST=http://... B_HOST=http://...))" "$(A_TOKEN_FILE)"; \
-		run B "$$round" "$(or $(B_HOST),$(error name two servers: make ab A_HOST=http://... B_HOST=http://...))" "$(B_TOKEN_FILE)"; \
+		run A "$$round" "$(or $(A_HOST),$(A_ARCHIVE),$(AB_USAGE))" "$(A_TOKEN_FILE)"; \
+		run B "$$round" "$(or $(B_HOST),$(B_ARCHIVE),$(AB_USAGE))" "$(B_TOKEN_FILE)"; \
 	done; \
 	$(VENV)/bin/chatload compare "$$out/A" "$$out/B" $(COMPARE_OPTIONS)
