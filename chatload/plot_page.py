@@ -71,7 +71,7 @@ def _trend(runs: Sequence[history.Row]) -> figure:
 
 
 def _label(plot: figure, labels: dict[float, str]) -> None:
-    overrides: dict[float | str, Any] = dict(labels)
+    overrides: dict[float | str, Any] = {**labels}
     plot.xaxis.ticker = FixedTicker(ticks=list(labels))
     plot.xaxis.major_label_overrides = overrides
 
