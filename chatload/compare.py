@@ -231,15 +231,21 @@ def _rounds(metric: str, a: Sequence[Samples], b: Sequence[Samples], confidence:
     values_a, values_b = np.array(first, float), np.array(second, float)
     means = Estimate(float(values_a.mean()), None, None), Estimate(float(values_b.mean()), None, None)
     pooled = [_of_run(_pool(runs), metric, confidence) for runs in (a, b)]
-    if metric in SHARES:
+    if metric == "errors":
         over_rounds = contrast.paired_difference(values_a, values_b, confidence)
         return Finding(metric, *means, _wider(over_rounds, contrast.difference(*pooled)))
+    if metric == "accuracy":
+        return Finding(metric, *means, contrast.paired_difference(values_a, values_b, confidence, _grain(metric, (*a, *b))))
     if sorted([np.isinf(values_a).mean(), np.isinf(values_b).mean()]) == [0, 1]:
         # A side that fails in every round has no ratios of rounds; all its rounds in one say how sure the failing is.
         return Finding(metric, *means, contrast.ratio(*pooled))
-    # One answer more or less is no difference in throughput, however exactly the rounds repeat each other.
-    grain = 1 / max(min(run.served for run in (*a, *b)), 1) if metric == "throughput" else 0.0
-    return Finding(metric, *means, contrast.paired_ratio(values_a, values_b, confidence, grain))
+    return Finding(metric, *means, contrast.paired_ratio(values_a, values_b, confidence, _grain(metric, (*a, *b))))
+
+
+def _grain(metric: str, runs: Sequence[Samples]) -> float:
+    """One answer more or less is no difference, however exactly rounds of the same arrivals repeat each other."""
+    counts = {"throughput": [run.served for run in runs], "accuracy": [len(run.correct) for run in runs]}
+    return 1 / max(min(counts[metric]), 1) if metric in counts else 0.0
 
 
 def _wider(over_rounds: Estimate, pooled: Estimate) -> Estimate:

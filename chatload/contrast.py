@@ -59,19 +59,18 @@ def paired_ratio(a: np.ndarray, b: np.ndarray, confidence: float, grain: float =
         return NOT_CARRIED
     if np.isinf(steps).any():
         return Estimate(None, 0.0, math.inf)
-    found = paired_difference(np.zeros_like(steps), steps, confidence)
-    assert found.value is not None
-    assert found.low is not None
-    assert found.high is not None
-    return _from_logs(found.value, found.low - grain, found.high + grain)
+    return _from_logs(*_students(steps, confidence, grain))
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float) -> Estimate:
-    """The mean of b - a over at least two rounds, by Student's t."""
-    steps = b - a
-    half = stats.t.ppf((1 + confidence) / 2, len(steps) - 1) * steps.std(ddof=1) / math.sqrt(len(steps))
+def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float, grain: float = 0.0) -> Estimate:
+    """The mean of b - a over at least two rounds, widened by ``grain``, the resolution of a value."""
+    return Estimate(*_students(b - a, confidence, grain))
+
+
+def _students(steps: np.ndarray, confidence: float, grain: float) -> tuple[float, float, float]:
     value = float(steps.mean())
-    return Estimate(value, value - float(half), value + float(half))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(steps) - 1) * steps.std(ddof=1) / math.sqrt(len(steps))) + grain
+    return value, value - half, value + half
 
 
 def needed_factor(half: float, margin: float, confidence: float) -> float:

@@ -174,6 +174,15 @@ def test_rounds_without_an_error_do_not_prove_that_there_are_none():
     assert found.change.low < 0 < found.change.high
 
 
+def test_rounds_with_the_same_utterances_place_accuracy_to_an_answer():
+    answers = [chance(seed).random(1_000) < 0.95 for seed in range(4)]
+    same = side(*[samples(np.ones(1_000), correct) for correct in answers])
+    (found,) = compare.compare(same, same, ("accuracy",), 0.95)
+    assert (found.change.low, found.change.high) == (pytest.approx(-0.001), pytest.approx(0.001))
+    worse = side(*[samples(np.ones(1_000), correct & (np.arange(1_000) % 20 > 0)) for correct in answers])
+    assert compare.compare(same, worse, ("accuracy",), 0.95)[0].gate(MARGINS) == WORSE
+
+
 def failing(share: float, seed: int) -> Samples:
     latency = independent(2_000, chance(seed))
     return samples(np.where(chance(seed + 100).random(2_000) < share, np.inf, latency))
