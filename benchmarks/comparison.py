@@ -23,6 +23,7 @@ from chatload.compare import Margins, Samples, Side
 Process = Callable[[int, np.random.Generator], np.ndarray]
 
 EQUALS, ASKED = 400, 100  # comparisons a row of each kind
+ROUND = 10_000  # samples of a run in a round
 SHIFT = 1.05
 MARGINS = Margins()
 METRICS = ("p50", "p90", "p99")
@@ -110,15 +111,15 @@ def single(generator: np.random.Generator) -> None:
 
 def repeated(generator: np.random.Generator) -> None:
     """The tables of repeated runs."""
-    print("\n| process | rounds of 3,000 samples | a difference called between equals |\n|---|---|---|")
+    print("\n| process | rounds | a difference called between equals |\n|---|---|---|")
     for name, process in PROCESSES.items():
         for count in (3, 5, 10):
-            called = [calls_a_difference(*rounds(process, count, 3_000, 1.0, generator)) for _ in range(EQUALS)]
+            called = [calls_a_difference(*rounds(process, count, ROUND, 1.0, generator)) for _ in range(EQUALS)]
             print(f"| {name} | {count} | {np.mean(called):.1%} |", flush=True)
     print("\n| process | pilot | rounds asked for (median) | cannot say | found |\n|---|---|---|---|---|")
     for name, process in PROCESSES.items():
         for pilot in (3, 5):
-            tried = [found_with_the_rounds_asked_for(process, pilot, 3_000, generator) for _ in range(ASKED)]
+            tried = [found_with_the_rounds_asked_for(process, pilot, ROUND, generator) for _ in range(ASKED)]
             report(f"{name} | {pilot}", tried)
 
 

@@ -22,7 +22,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_a_and_b_run_in_turns_with_the_seeds_of_their_rounds(stand_in, tmp_path):
     hosts = f"A_HOST={stand_in('null')}", f"B_HOST={stand_in('md1', '--service', '0.02')}"
     out = tmp_path / "ab"
-    options = ("ROUNDS=2", "RATE=30", "DURATION=2s", "WARMUP=0s", "SEED=7", "OBJECTIVE=p50<1s", f"RESULTS={out}")
+    options = ("ROUNDS=2", "RATE=60", "DURATION=1s", "WARMUP=0s", "SEED=7", "OBJECTIVE=p50<1s", f"RESULTS={out}")
     told = f"COMPARE_OPTIONS=--metrics p50 --anyway --json {out}/ab.json"
     done = make("ab", *hosts, *options, told)
     assert done.returncode == 0, done.stderr
