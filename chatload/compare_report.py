@@ -84,6 +84,8 @@ def _interval(finding: Finding) -> str:
         return f"{low * 100:+.2f} to {high * 100:+.2f} pt"
     if math.isinf(low):
         return "-"
+    if low == 0 and math.isinf(high):
+        return "unbounded"
     return f"{format_ratio(low)} or more" if math.isinf(high) else f"{format_ratio(low)} to {format_ratio(high)}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from chatload import table
+from chatload import faults, table
 from chatload.objective import Estimate
 from chatload.units import format_ms, format_share
 
@@ -19,7 +19,7 @@ _CHANCE = 0.01
 
 @dataclass(frozen=True)
 class Row:
-    """One run in short. ``metrics`` by name: answers per second, milliseconds, shares."""
+    """One run in short. ``metrics`` by name: answers per second, milliseconds, shares; ``faulty`` as faults.of says."""
 
     name: str
     started: str
@@ -32,6 +32,7 @@ class Row:
     offered_rate: float
     metrics: Mapping[str, Estimate]
     outcome: str
+    faulty: bool
 
     @property
     def throughput(self) -> Estimate:
@@ -52,7 +53,6 @@ def row(name: str, content: Mapping) -> Row:
     model = run["model"] or {"name": "unknown", "version": "unknown"}
     corpus = run["corpus"]
     kind = f"{run['scenario']}: {model['name']}, {run['arrivals']} {run['rate']:g}/s, {corpus['file']}, {run['objective']}"
-    outcome = content["verdict"]["outcome"]
     return Row(
         name=name,
         started=run["started"],
@@ -64,7 +64,8 @@ def row(name: str, content: Mapping) -> Row:
         rate=run["rate"],
         offered_rate=summary["offered_rate"],
         metrics=metrics,
-        outcome=outcome,
+        outcome=content["verdict"]["outcome"],
+        faulty=bool(faults.of(content)),
     )
 
 
@@ -89,9 +90,9 @@ class Drift:
 def drifts(rows: Sequence[Row]) -> list[Drift]:
     """The metrics that rise or fall over runs of one kind, oldest first, by Kendall's rank test (p < 1 %).
 
-    Invalid runs say nothing about the server and are left out; of fewer than six runs nothing is said.
+    Faulty runs say nothing about the server and are left out; of fewer than six runs nothing is said.
     """
-    valid = [each for each in rows if each.outcome != "invalid"]
+    valid = [each for each in rows if not each.faulty]
     found = []
     for metric in METRICS:
         values = np.array([each.metrics[metric].value for each in valid if each.metrics[metric].value is not None], float)

@@ -57,7 +57,7 @@ def _trend(runs: Sequence[history.Row]) -> figure:
             "run": [run.name for _, run in found],
             "started": [run.started for _, run in found],
             "verdict": [run.outcome for _, run in found],
-            "fill": ["white" if run.outcome == "invalid" else colour for _, run in found],
+            "fill": ["white" if run.faulty else colour for _, run in found],
         }
         plot.line("x", "y", source=source, color=colour, legend_label=metric)
         plot.scatter("x", "y", source=source, line_color=colour, fill_color="fill", size=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chatload import history, runfolder
+from chatload import history, objective, runfolder
 
 
 class RunsError(ValueError):
@@ -55,5 +55,5 @@ def row(folder: Path, name: str) -> history.Row:
     content = read_finished(folder)
     try:
         return history.row(name, content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from chatload import objective, runfolder, runs, verdict
+from chatload import faults, objective, runfolder, runs
 from chatload.compare import Samples, Side
-from chatload.objective import Estimate
 from chatload.units import format_duration
 
 _IN_PROCESS_SCHEMA = 1
@@ -35,9 +34,9 @@ def read(path: Path) -> Side:
             raise SideError(
                 f"{path} holds runs of different kinds: {folder.name} differs from {folders[0].name} in conditions"
             )
-    faults = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, read, strict=True) for fault in run.faults)
+    found = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, read, strict=True) for fault in run.faults)
     samples = tuple(sample for run in read for sample in run.runs)
-    return Side(str(path), f"{len(read)} runs; {read[0].about}", read[0].conditions, samples, faults=faults)
+    return Side(str(path), f"{len(read)} runs; {read[0].about}", read[0].conditions, samples, faults=found)
 
 
 def _read_run(folder: Path) -> Side:
@@ -46,7 +45,7 @@ def _read_run(folder: Path) -> Side:
         run, summary = content["run"], content["summary"]
         samples = _read_samples(folder, run["warmup_s"], run["warmup_s"] + run["duration_s"])
         count, planned = len(samples.latency_ms), summary["planned"]
-        side = Side(str(folder), _about(run, count), _conditions(run), (samples,), faults=_faults(content))
+        side = Side(str(folder), _about(run, count), _conditions(run), (samples,), faults=faults.of(content))
     except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error
     if count != planned:
@@ -101,22 +100,6 @@ def _about(run: dict, count: int) -> str:
         f"{served} at {run['host']}; {run['arrivals']} {run['rate']:g}/s, "
         f"{count:,} arrivals in {format_duration(run['duration_s'])}, seed {run['seed']}"
     )
-
-
-def _faults(content: dict) -> tuple[str, ...]:
-    """Why a run cannot speak about the server; that its objective was missed or not decided is no such reason."""
-    run = content["run"]
-    conduct = verdict.Conduct(**run["conduct"])
-    return tuple(verdict.invalidities(_estimates(content["summary"]), objective.parse(run["objective"]), conduct))
-
-
-def _estimates(value: Any) -> Any:
-    """A summary as statistics.summarise gave it, from its JSON form."""
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"value", "low", "high"}:
-        return Estimate(**value)
-    return {name: _estimates(part) for name, part in value.items()}
 
 
 def _read_in_process(path: Path) -> Side:

@@ -19,6 +19,7 @@ PURE = {
     "contrast",
     "corpus",
     "cost",
+    "faults",
     "history",
     "objective",
     "report",

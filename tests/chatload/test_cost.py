@@ -20,7 +20,7 @@ FLAT = [1.0] * 24
 
 def row(rate: float, outcome: str, served: float | None = None) -> Row:
     throughput = Estimate(served or rate, (served or rate) * 0.97, (served or rate) * 1.03)
-    return Row("r", "", "", "minilm", "1", "p99<1s", "corpus", rate, rate, {"throughput": throughput}, outcome)
+    return Row("r", "", "", "minilm", "1", "p99<1s", "corpus", rate, rate, {"throughput": throughput}, outcome, False)
 
 
 def test_a_million_answers_cost_what_they_take_in_hours():

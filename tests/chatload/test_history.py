@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatload import cli, history, runfolder
+from chatload import cli, history, runfolder, runs
 from chatload.history import Row
 from chatload.objective import Estimate
 from tests.chatload.made_runs import make_run
@@ -14,11 +14,10 @@ from tests.chatload.made_runs import make_run
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def row(number: int, p99: float, outcome: str = "pass", kind: str = "k") -> Row:
+def row(number: int, p99: float, faulty: bool = False, kind: str = "k") -> Row:
     metrics = {name: Estimate(10.0, 9.0, 11.0) for name in history.METRICS} | {"p99": Estimate(p99, p99 * 0.9, p99 * 1.1)}
-    return Row(
-        f"run-{number}", f"2026-01-{number + 1:02d}", kind, "minilm", "1", "p99<1s", "c", 10.0, 10.0, metrics, outcome
-    )
+    started = f"2026-01-{number + 1:02d}"
+    return Row(f"run-{number}", started, kind, "minilm", "1", "p99<1s", "c", 10.0, 10.0, metrics, "pass", faulty)
 
 
 def test_a_rise_is_named_with_its_size():
@@ -33,8 +32,8 @@ def test_noise_is_no_drift():
     assert np.mean(called) <= 0.02
 
 
-def test_invalid_runs_and_too_few_say_nothing():
-    assert history.drifts([row(number, 40.0 + number, "invalid") for number in range(9)]) == []
+def test_faulty_runs_and_too_few_say_nothing():
+    assert history.drifts([row(number, 40.0 + number, faulty=True) for number in range(9)]) == []
     assert history.drifts([row(number, 40.0 + number) for number in range(5)]) == []
 
 
@@ -44,6 +43,13 @@ def test_runs_of_different_kinds_are_not_held_against_each_other():
         "k": ["run-0", "run-2"],
         "other": ["run-1"],
     }
+
+
+def test_a_run_whose_objective_was_not_decided_is_no_faulty_one(tmp_path):
+    undecided = make_run(tmp_path / "short", np.full(100, 5.0))
+    cut = make_run(tmp_path / "cut", np.full(500, 5.0), interrupted="stopped by hand")
+    found = [runs.row(folder, "r") for folder in (undecided, cut)]
+    assert [(one.outcome, one.faulty) for one in found] == [("invalid", False), ("invalid", True)]
 
 
 def make_runs(folder: Path) -> None:
