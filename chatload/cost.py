@@ -218,5 +218,7 @@ def _bill_cells(target: Target, bill: Monthly | None) -> list[str]:
 def _cheapest(bills: Mapping[str, Monthly]) -> str:
     if not bills:
         return "no target met the objective in any run"
-    instance, bill = min(bills.items(), key=lambda item: item[1].fixed_dollars)
-    return f"cheapest within the objective: {instance}, ${bill.fixed_dollars:,.2f} a month"
+    fixed = min(bills, key=lambda instance: bills[instance].fixed_dollars)
+    scaled = min(bills, key=lambda instance: bills[instance].scaled_dollars)
+    line = f"cheapest within the objective: {fixed}, ${bills[fixed].fixed_dollars:,.2f} a month"
+    return line if fixed == scaled else f"{line}; scaled each hour: {scaled}, ${bills[scaled].scaled_dollars:,.2f}"

@@ -129,6 +129,13 @@ def test_the_command_prices_what_runs_have_shown(tmp_path, capsys):
     assert "prices in us-east-1 of box: mine.toml, no date" in out
 
 
+def test_the_cheapest_may_be_another_when_fleets_follow_the_traffic():
+    # 10/s at the busiest hour, 0 at the other: ten small ones or one big one, of which the small ones can be given back.
+    targets = [cost.Target("small", 0.1, Capacity(1.0, None)), cost.Target("big", 0.9, Capacity(100.0, None))]
+    text = cost.text(targets, 10 * 730 * 3600 / 2, [1.0, 0.0])
+    assert "cheapest within the objective: big, $657.00 a month; scaled each hour: small, $401.50" in text
+
+
 def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     with pytest.raises(SystemExit) as ended:
         cli.main(["cost", *map(str, arguments)])
