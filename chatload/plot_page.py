@@ -20,19 +20,29 @@ from chatload.compare import Side
 
 _LABELS = 12  # on an axis
 _COLOURS = ("#0067a5", "#c14a00", "#00785a", "#8f3f97", "#6b7580", "#7a5a00")  # told apart by the colour-blind too
-_NINES = {0.0: "0", 0.3010299956639812: "p50", 1.0: "p90", 2.0: "p99", 3.0: "p99.9", 4.0: "p99.99", 5.0: "p99.999"}
+_NINES: dict[float | str, Any] = {  # where -log10 of the share above a percentile lies
+    0.0: "0",
+    0.3010299956639812: "p50",
+    1.0: "p90",
+    2.0: "p99",
+    3.0: "p99.9",
+    4.0: "p99.99",
+    5.0: "p99.999",
+}
 
 
 def comparison(sides: Sequence[Side], report: str) -> str:
     """Latency by percentile, side by side, with the text ``report`` below. In-process sides have no curve."""
+    if not any(side.runs for side in sides):
+        return _page("chatload compare", [], report)
     plot = _plot("latency from the intended time, ms")
-    for colour, side in zip(itertools.cycle(_COLOURS), [side for side in sides if side.runs], strict=False):
+    for colour, side in zip(itertools.cycle(_COLOURS), sides, strict=False):
         for run in side.runs:
             shares, latency_ms = compare.curve(run)
             plot.line(-np.log10(1 - shares), latency_ms, color=colour, line_width=2, alpha=0.8, legend_label=side.name)
     _label(plot, _NINES)
     plot.legend.location = "top_left"
-    return _page("chatload compare", [plot] if plot.renderers else [], report)
+    return _page("chatload compare", [plot], report)
 
 
 def trend(rows: Sequence[history.Row]) -> str:
@@ -70,10 +80,9 @@ def _trend(runs: Sequence[history.Row]) -> figure:
     return plot
 
 
-def _label(plot: figure, labels: dict[float, str]) -> None:
-    overrides: dict[float | str, Any] = {**labels}
-    plot.xaxis.ticker = FixedTicker(ticks=list(labels))
-    plot.xaxis.major_label_overrides = overrides
+def _label(plot: figure, labels: dict[float | str, Any]) -> None:
+    plot.xaxis.ticker = FixedTicker(ticks=[float(at) for at in labels])
+    plot.xaxis.major_label_overrides = labels
 
 
 def _plot(y: str) -> figure:
