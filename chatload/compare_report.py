@@ -72,8 +72,10 @@ def _change(finding: Finding) -> str:
 
 
 def format_ratio(value: float) -> str:
-    """A ratio with three or four significant digits: 0.0123, 1.034, 4.90, 12.3."""
-    return f"{value:.3f}" if 0.1 <= value < 2 else f"{value:.2f}" if 2 <= value < 10 else f"{value:,.3g}"
+    """A ratio with three or four significant digits: 0.0123, 1.034, 4.90, 12.3, 2,031."""
+    if value >= 10:
+        return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 2 else f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
 def _interval(finding: Finding) -> str:
