@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.coverage import ar1, mm1
-from chatload import compare
-from chatload.compare import Margins, Samples, Side
+from chatload import compare, findings
+from chatload.compare import Samples, Side
+from chatload.findings import Finding, Margins
 
 Process = Callable[[int, np.random.Generator], np.ndarray]
 
@@ -48,7 +49,7 @@ def calls_a_difference(a: Side, b: Side) -> bool:
     return any(finding.real for finding in compare.compare(a, b, METRICS, compare.confidence_of_each(len(METRICS))))
 
 
-def p99(a: Side, b: Side) -> compare.Finding:
+def p99(a: Side, b: Side) -> Finding:
     """The finding about p99 where it is the only claim."""
     return compare.compare(a, b, ("p99",), CONFIDENCE)[0]
 
@@ -56,11 +57,11 @@ def p99(a: Side, b: Side) -> compare.Finding:
 def found_with_the_samples_asked_for(process: Process, pilot: int, generator: np.random.Generator) -> tuple[int, bool]:
     """How many samples a pilot comparison asks for (0: it cannot say), and whether that many find the shift."""
     a, b = side(process(pilot, generator)), side(SHIFT * process(pilot, generator))
-    needed = compare.needed_samples(p99(a, b), a.runs[0], b.runs[0], MARGINS, CONFIDENCE)
+    needed = findings.needed_samples(p99(a, b), (pilot, pilot), MARGINS, CONFIDENCE)
     if needed is None:
         return 0, False
     again = p99(side(process(needed, generator)), side(SHIFT * process(needed, generator)))
-    return needed, again.real == compare.WORSE
+    return needed, again.real == findings.WORSE
 
 
 def rounds(process: Process, count: int, samples: int, shift: float, generator: np.random.Generator) -> tuple[Side, Side]:
@@ -79,10 +80,10 @@ def found_with_the_rounds_asked_for(
 ) -> tuple[int, bool]:
     """The same for rounds."""
     finding = p99(*rounds(process, pilot, samples, SHIFT, generator))
-    needed = compare.needed_rounds(finding, pilot, MARGINS, CONFIDENCE)
+    needed = findings.needed_rounds(finding, pilot, MARGINS, CONFIDENCE)
     if needed is None:
         return 0, False
-    return needed, p99(*rounds(process, needed, samples, SHIFT, generator)).real == compare.WORSE
+    return needed, p99(*rounds(process, needed, samples, SHIFT, generator)).real == findings.WORSE
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from chatload import (
     compare,
     compare_report,
     cost,
+    findings,
     fold,
     history,
     prices,
@@ -28,7 +29,7 @@ class OptionError(ValueError):
 
 
 _MISTAKES = (runfolder.RunFolderError, runs.RunsError, sides.SideError, compare.CompareError, cost.CostError, OptionError)
-_GATE_EXIT_CODES = {compare.SAME: 0, compare.WORSE: 1, compare.UNDECIDED: 2}
+_GATE_EXIT_CODES = {findings.SAME: 0, findings.WORSE: 1, findings.UNDECIDED: 2}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,7 +88,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
 def _compare(options: argparse.Namespace) -> None:
     if not 2 <= len(options.sides) <= len(compare_report.LETTERS):
         raise OptionError(f"{len(options.sides)} sides: name from two to {len(compare_report.LETTERS)}")
-    margins = compare.Margins(_share("--margin", options.margin), _share("--points", options.points))
+    margins = findings.Margins(_share("--margin", options.margin), _share("--points", options.points))
     read = [sides.read(path) for path in options.sides]
     found = compare.against_first(read, _metrics(options.metrics), options.anyway)
     report = compare_report.text(found, margins, options.gate) + _priced(options, read)
@@ -99,8 +100,8 @@ def _compare(options: argparse.Namespace) -> None:
     if options.json:
         _write(options.json, json.dumps(compare_report.machine(found, margins), indent=1, ensure_ascii=False) + "\n")
     if options.gate:
-        findings = [finding for comparison in found for finding in comparison.findings]
-        sys.exit(_GATE_EXIT_CODES[compare.gate(findings, margins)])
+        every = [finding for comparison in found for finding in comparison.findings]
+        sys.exit(_GATE_EXIT_CODES[findings.gate(every, margins)])
 
 
 def _add_cost(commands: argparse._SubParsersAction) -> None:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from chatload import compare, table
-from chatload.compare import BETTER, SAME, SHARES, UNDECIDED, WORSE, Comparison, Finding, Margins
+from chatload import compare, findings, table
+from chatload.compare import Comparison
+from chatload.findings import BETTER, SAME, SHARES, UNDECIDED, WORSE, Finding, Margins
 from chatload.objective import Estimate
 from chatload.units import format_duration, format_ms, format_share
 
@@ -129,16 +130,19 @@ def needs(comparison: Comparison, finding: Finding, margins: Margins) -> dict[st
     a, b, confidence = comparison.a, comparison.b, comparison.confidence
     needed: float | None
     if not a.runs or not b.runs:
-        word, needed = "times", compare.needed_times(finding, margins, confidence)
+        word, needed = "times", findings.needed_times(finding, margins, confidence)
     elif len(a.runs) > 1:
-        word, needed = "rounds", compare.needed_rounds(finding, len(a.runs), margins, confidence)
+        word, needed = "rounds", findings.needed_rounds(finding, len(a.runs), margins, confidence)
     else:
-        word, needed = "samples", compare.needed_samples(finding, a.runs[0], b.runs[0], margins, confidence)
+        word, needed = (
+            "samples",
+            findings.needed_samples(finding, (len(a.runs[0].latency_ms), len(b.runs[0].latency_ms)), margins, confidence),
+        )
     return None if needed is None else {word: needed}
 
 
 def _gate(letter: str, comparison: Comparison, margins: Margins) -> str:
-    outcome = compare.gate(comparison.findings, margins)
+    outcome = findings.gate(comparison.findings, margins)
     metrics = ", ".join(finding.metric for finding in comparison.findings if finding.gate(margins) == outcome)
     allowed = f"{format_share(margins.ratio)} ({_points(margins.points)} of errors and accuracy)"
     return _GATE[outcome].format(a="A", b=letter, margins=allowed, metrics=metrics)
@@ -158,7 +162,7 @@ def machine(comparisons: Sequence[Comparison], margins: Margins) -> dict:
 
 
 def _machine(comparison: Comparison, margins: Margins) -> dict:
-    findings = {
+    by_metric = {
         finding.metric: {
             "a": _plain(finding.a),
             "b": _plain(finding.b),
@@ -175,8 +179,8 @@ def _machine(comparison: Comparison, margins: Margins) -> dict:
         "b": comparison.b.name,
         "confidence_of_each": comparison.confidence,
         "reservations": list(comparison.reservations),
-        "gate": compare.gate(comparison.findings, margins),
-        "findings": findings,
+        "gate": findings.gate(comparison.findings, margins),
+        "findings": by_metric,
     }
 
 

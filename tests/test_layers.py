@@ -20,6 +20,7 @@ PURE = {
     "corpus",
     "cost",
     "faults",
+    "findings",
     "history",
     "objective",
     "report",

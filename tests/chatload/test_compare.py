@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from chatload import compare
-from chatload.compare import BETTER, SAME, UNDECIDED, WORSE, Finding, Margins, Samples, Side
+from chatload import compare, findings
+from chatload.compare import Samples, Side
+from chatload.findings import BETTER, SAME, UNDECIDED, WORSE, Finding, Margins
 from chatload.objective import Estimate
 from chatload.statistics import NOT_CARRIED
 
@@ -64,7 +65,7 @@ def test_a_shift_of_5_percent_is_found_with_the_samples_that_were_asked_for(proc
     for _ in range(20):
         a, b = samples(process(pilot, generator)), samples(1.05 * process(pilot, generator))
         (finding,) = compare.compare(side(a), side(b), ("p99",), 0.95)
-        needed = compare.needed_samples(finding, a, b, MARGINS, 0.95)
+        needed = findings.needed_samples(finding, (pilot, pilot), MARGINS, 0.95)
         (again,) = single(process(needed, generator), 1.05 * process(needed, generator), ("p99",))
         found.append(again.real == WORSE)
     assert sum(found) >= 16
@@ -95,7 +96,7 @@ def test_the_rounds_asked_for_find_the_shift():
 
     for _ in range(20):
         (finding,) = compare.compare(runs(5, 1.0), runs(5, 1.05), ("p50",), 0.95)
-        needed = compare.needed_rounds(finding, 5, MARGINS, 0.95)
+        needed = findings.needed_rounds(finding, 5, MARGINS, 0.95)
         (again,) = compare.compare(runs(max(needed, 5), 1.0), runs(max(needed, 5), 1.05), ("p50",), 0.95)
         found.append(again.real == WORSE)
     assert sum(found) >= 16
@@ -106,7 +107,7 @@ def test_too_few_samples_to_bound_the_tail_ask_for_no_number():
     a, b = samples(queue(2_000, generator)), samples(queue(2_000, generator))
     (finding,) = compare.compare(side(a), side(b), ("p99",), 0.95)
     assert finding.change.high == math.inf or finding.change.low == 0
-    assert compare.needed_samples(finding, a, b, MARGINS, 0.95) is None
+    assert findings.needed_samples(finding, (2_000, 2_000), MARGINS, 0.95) is None
 
 
 def finding(metric: str, low: float, high: float) -> Finding:
@@ -139,9 +140,9 @@ def test_an_interval_says_what_is_real_and_what_passes_a_gate(metric, low, high,
 
 def test_a_gate_fails_on_any_metric_and_passes_only_on_all():
     worse, fine, open_ = finding("p99", 1.1, 1.2), finding("p50", 0.99, 1.01), finding("p90", 0.9, 1.1)
-    assert compare.gate([fine, open_, worse], MARGINS) == WORSE
-    assert compare.gate([fine, open_], MARGINS) == UNDECIDED
-    assert compare.gate([fine, fine], MARGINS) == SAME
+    assert findings.gate([fine, open_, worse], MARGINS) == WORSE
+    assert findings.gate([fine, open_], MARGINS) == UNDECIDED
+    assert findings.gate([fine, fine], MARGINS) == SAME
 
 
 def test_what_is_not_carried_passes_no_gate():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from chatload import compare_report
-from chatload.compare import Finding, Margins
+from chatload.findings import Finding, Margins
 from chatload.objective import Estimate
 from chatload.statistics import NOT_CARRIED
 
