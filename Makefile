@@ -30,6 +30,18 @@ TOKEN_FILE ?=
 RESULTS ?=
 RUN ?=
 PARTS ?=
+# What make compare and make ab hold against each other, and how often make ab runs each.
+A ?=
+B ?=
+A_HOST ?=
+B_HOST ?=
+A_TOKEN_FILE ?=
+B_TOKEN_FILE ?=
+A_ARCHIVE ?=
+B_ARCHIVE ?=
+AB_USAGE = $(error name two servers: make ab A_HOST=http://... B_HOST=http://..., or two archives: A_ARCHIVE= B_ARCHIVE=)
+ROUNDS ?= 5
+COMPARE_OPTIONS ?=
 # Where PyTorch keeps its CPU builds, for machines on which pip does not find one by itself.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Where AWS keeps Neuron's packages. Those of the same names on the public index only raise an error.
@@ -55,7 +67,7 @@ LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIV
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report
+.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report compare ab
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -197,3 +209,33 @@ benchmark-engine: $(READY) ## the generator against servers of known latency and
 
 report: $(READY) ## print the report of RUN= again, and write its report.html and junit.xml anew
 	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"
+
+compare: $(READY) ## compare B= with A=: runs, folders of repeated runs, or in-process CSVs
+	@$(VENV)/bin/chatload compare "$(or $(A),$(error name two runs: make compare A=results/... B=results/...))" \
+		"$(or $(B),$(error name two runs: make compare A=results/... B=results/...))" $(COMPARE_OPTIONS)
+
+ab: $(READY) ## ROUNDS= runs each of A_HOST= and B_HOST= (or A_ARCHIVE=, B_ARCHIVE=) in turns, and their comparison
+	@# Both runs of a round have the same seed, so the same arrivals. A missed objective is no reason to stop; a missing run is.
+	@# An archive is served anew for each of its runs: what differs from start to start is then in the rounds as well.
+	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; last=$$(( $$(nproc) - 1 )); \
+	stop() { test ! -f .serve/ab/server.json || $(PY) -m model serve stop --state .serve/ab > /dev/null; }; \
+	trap stop EXIT; \
+	run() { \
+		echo "ab: round $$2 of $(ROUNDS), $$1: $$3"; host="$$3"; token="$$4"; \
+		if [ -f "$$3" ]; then \
+			$(PY) -m model serve start --target "$(TARGET)" --archive "$$3" --port 0 --state .serve/ab \
+				$$([ $$last -gt 0 ] && echo --cpus 1-$$last) > "$$out/server.txt"; \
+			host=$$($(PY) -c 'import json; print(json.load(open(".serve/ab/server.json"))["url"])'); token=.serve/ab/key_file.json; \
+		fi; \
+		$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup --run-time "$(DURATION)" \
+			--seed "$$(( $(SEED) + $$2 - 1 ))" --host "$$host" --token-file "$$token" --results "$$out/$$1/$$2" \
+			> "$$out/$$1-$$2.txt" || true; \
+		stop; \
+		test -f "$$out/$$1/$$2/samples.parquet" || { echo "chatload: that run left no samples, see $$out/$$1-$$2.txt" >&2; exit 2; }; \
+	}; \
+	mkdir -p "$$out"; \
+	for round in $$(seq $(ROUNDS)); do \
+		run A "$$round" "$(or $(A_HOST),$(A_ARCHIVE),$(AB_USAGE))" "$(A_TOKEN_FILE)"; \
+		run B "$$round" "$(or $(B_HOST),$(B_ARCHIVE),$(AB_USAGE))" "$(B_TOKEN_FILE)"; \
+	done; \
+	$(VENV)/bin/chatload compare "$$out/A" "$$out/B" $(COMPARE_OPTIONS)

@@ -1,14 +1,35 @@
-"""Command line: chatload report RUN. Files, arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, compare, cost, history. Files, arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from chatload import __version__, fold, runfolder, verdict
+from chatload import (
+    __version__,
+    compare,
+    compare_report,
+    cost,
+    findings,
+    fold,
+    history,
+    prices,
+    runfolder,
+    runs,
+    sides,
+    units,
+    verdict,
+)
 
-_MISTAKES = (runfolder.RunFolderError,)
+
+class OptionError(ValueError):
+    """An option that cannot be used; the message names it and what would be right."""
+
+
+_MISTAKES = (runfolder.RunFolderError, runs.RunsError, sides.SideError, compare.CompareError, cost.CostError, OptionError)
+_GATE_EXIT_CODES = {findings.SAME: 0, findings.WORSE: 1, findings.UNDECIDED: 2}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +56,165 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     report.set_defaults(command=_report)
+    _add_compare(commands)
+    _add_cost(commands)
+    _add_history(commands)
     return parser
+
+
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="compare runs, repeated runs or in-process benchmarks with a baseline",
+        description="Compares each SIDE with the first: ratios and differences with intervals, and whether they are\n"
+        "real. A side is a run's folder, a folder of repeated runs (as make ab leaves them), or the CSV of make inprocess.",
+        epilog="example: chatload compare results/before results/after --gate --margin 5%%",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sides", type=Path, nargs="+", metavar="SIDE", help="what to compare; the first is the baseline")
+    parser.add_argument("--metrics", default=",".join(compare.USUAL_METRICS), help="what to compare (default: %(default)s)")
+    parser.add_argument("--margin", default="5%", help="the smallest ratio that matters (default: 5%%)")
+    parser.add_argument(
+        "--points", default="1%", help="the same for errors and accuracy, in percentage points (default: 1%%)"
+    )
+    parser.add_argument("--gate", action="store_true", help="exit 1 when worse than the baseline by more, 2 when undecided")
+    parser.add_argument("--anyway", action="store_true", help="compare what differs in its conditions, or is invalid, too")
+    parser.add_argument("--instances", default="", metavar="TYPE,TYPE", help="the instance type of each side, to price them")
+    _add_price_options(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for machines")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page, with latency by percentile plotted")
+    parser.set_defaults(command=_compare)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    if not 2 <= len(options.sides) <= len(compare_report.LETTERS):
+        raise OptionError(f"{len(options.sides)} sides: name from two to {len(compare_report.LETTERS)}")
+    margins = findings.Margins(_share("--margin", options.margin), _share("--points", options.points))
+    read = [sides.read(path) for path in options.sides]
+    found = compare.against_first(read, _metrics(options.metrics), options.anyway)
+    report = compare_report.text(found, margins, options.gate) + _priced(options, read)
+    print(report, end="")
+    if options.html:
+        from chatload import plot_page  # takes half a second to import
+
+        _write(options.html, plot_page.comparison(read, report))
+    if options.json:
+        _write(options.json, json.dumps(compare_report.machine(found, margins), indent=1, ensure_ascii=False) + "\n")
+    if options.gate:
+        every = [finding for comparison in found for finding in comparison.findings]
+        sys.exit(_GATE_EXIT_CODES[findings.gate(every, margins)])
+
+
+def _add_cost(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "cost",
+        help="what answers cost on each instance type, and which is cheapest within the objective",
+        description="Prices what runs have shown of each instance type: dollars per million answers at the highest rate\n"
+        "that met the objective and at full load, and the bill for a month's traffic. RUNS is a run's folder or a\n"
+        "folder of runs at several rates, all with the same objective, corpus and model.",
+        epilog="example: chatload cost c7i.xlarge=results/cpu inf1.xlarge=results/inf1 --questions 100000 --peak 3",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("targets", nargs="+", metavar="INSTANCE=RUNS", help="an instance type and the runs against one")
+    _add_price_options(parser)
+    parser.add_argument("--questions", type=float, default=100_000, help="questions a month (default: 100000)")
+    curve = parser.add_mutually_exclusive_group()
+    curve.add_argument("--peak", type=float, default=1, help="the busiest hour in times the mean hour (default: 1)")
+    curve.add_argument(
+        "--day", type=Path, metavar="FILE", help="a day's traffic: a weight a line for each of its equal parts"
+    )
+    parser.set_defaults(command=_cost)
+
+
+def _cost(options: argparse.Namespace) -> None:
+    listed = prices.read(options.prices)
+    curve = prices.read_day(options.day) if options.day else cost.peaked(options.peak)
+    if not 0 < options.questions < float("inf"):
+        raise OptionError(f"--questions {options.questions:g}: write a number above 0")
+    read = {}
+    for text in options.targets:
+        instance, equals, path = text.partition("=")
+        if not equals or not path or instance in read:
+            raise OptionError(f"{text!r}: write each instance type once with its runs, for example c7i.xlarge=results/cpu")
+        read[instance] = [runs.row(folder, str(folder)) for folder in runs.folders(Path(path))]
+    cost.check_alike([row for rows in read.values() for row in rows])
+    targets = [cost.Target(name, listed.of(options.region, name), cost.capacity(rows)) for name, rows in read.items()]
+    print(cost.text(targets, options.questions, curve), end="")
+    print(listed.origins(options.region, list(read)), end="")
+
+
+def _add_history(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "history",
+        help="the runs in a folder as a table, and what drifts",
+        description="Lists the finished runs in a folder and below it, oldest first, and says which numbers drift.",
+        epilog="example: chatload history results --html trend.html",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder with runs in it")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page, with the trend of latency plotted")
+    parser.set_defaults(command=_history)
+
+
+def _history(options: argparse.Namespace) -> None:
+    rows, unread = [], []
+    for folder in runs.folders_below(options.folder):
+        try:
+            rows.append(runs.row(folder, str(folder.relative_to(options.folder))))
+        except runfolder.RunFolderError as error:
+            unread.append(str(error))
+    print(history.text(rows), end="")
+    if options.html:
+        from chatload import plot_page  # takes half a second to import
+
+        _write(options.html, plot_page.trend(rows))
+    if unread:
+        raise runs.RunsError("; ".join(unread))
+
+
+def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:
+    """What a million answers cost at the rates of the runs, where instance types are named."""
+    if not options.instances:
+        return ""
+    types = options.instances.split(",")
+    if len(types) != len(read):
+        raise OptionError(f"--instances {options.instances}: {len(read)} sides need {len(read)} types, separated by commas")
+    listed = prices.read(options.prices)
+    rows = [
+        (letter, instance, listed.of(options.region, instance), compare.throughput(side))
+        for letter, instance, side in zip(compare_report.LETTERS, types, read, strict=False)
+    ]
+    return "\n" + cost.at_rates(rows) + listed.origins(options.region, types)
+
+
+def _add_price_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
+    parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
+
+
+def _metrics(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in compare.METRICS]
+    if unknown or not names:
+        raise OptionError(f"--metrics {text!r}: choose of {', '.join(compare.METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def _share(flag: str, text: str) -> float:
+    try:
+        share = units.parse_share(text)
+    except units.UnitError as error:
+        raise OptionError(f"{flag}: {error}") from error
+    if not share:
+        raise OptionError(f"{flag} {text}: nothing is the same to the last digit; write a share above 0, for example 5%")
+    return share
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OptionError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _report(options: argparse.Namespace) -> None:

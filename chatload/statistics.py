@@ -1,10 +1,10 @@
 """Statistics: numbers folded from a run's samples, each with the interval that holds it.
 
-Percentiles are exact order statistics. Their 95 % intervals are order statistics too (Hahn and Meeker, Statistical
-Intervals, ch. 5.2), widened for autocorrelation: waiting times of neighbours in a queue are alike, so n samples say less
-than n independent ones. The widening comes from blocks of time (batch means): the share of samples above the percentile
-varies from block to block; how much more than independence would make it vary is the design effect, and n divided by
-it is the effective number of samples. docs/decisions/0004 has the coverage measured on queues with known answers.
+Percentiles are exact order statistics. Their intervals (95 % unless told) are order statistics too (Hahn and Meeker,
+Statistical Intervals, ch. 5.2), widened for autocorrelation: waiting times of neighbours in a queue are alike, so n samples
+say less than n independent ones. The widening comes from blocks of time (batch means): the share of samples above the
+percentile varies from block to block; how much more than independence would make it vary is the design effect, and n
+divided by it is the effective number of samples. docs/decisions/0004 has the coverage measured on queues with known answers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from chatload import samples
 from chatload.objective import Estimate
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99, 0.999, 0.9999)
-_CONFIDENCE = 0.95
-_TAIL = (1 - _CONFIDENCE) / 2
-TWO_SIDED = float(stats.norm.ppf(1 - _TAIL))  # standard deviations
+CONFIDENCE = 0.95
+TWO_SIDED = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # standard deviations
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
 _BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
@@ -35,21 +34,23 @@ def percentile_name(share: float) -> str:
     return f"p{share * 100:.6g}"
 
 
-def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | None = None) -> Estimate:
-    """The ``share`` percentile of values given in time order, with its 95 % interval.
+def percentile(
+    in_time_order: np.ndarray, share: float, ascending: np.ndarray | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
+    """The ``share`` percentile of values given in time order, with its interval.
 
     ``ascending`` is the same values sorted, to be given where it is at hand. Values may be infinite. The estimate is
-    NOT_CARRIED when there are fewer than needed_samples(share). ``high`` is infinite when correlation leaves too few
-    effective samples to bound it. (To withhold those estimates instead would be wrong: the runs left over are those whose
+    NOT_CARRIED when there are fewer than needed_samples(share, confidence). ``high`` is infinite when correlation leaves
+    too few effective samples to bound it. (To withhold those estimates would be wrong: the runs left over are those whose
     tail happens to look calm, and on an M/M/1 queue 61 % of their intervals held the truth, not 95 %.)
     """
     count = len(in_time_order)
-    if count < needed_samples(share):
+    if count < needed_samples(share, confidence):
         return NOT_CARRIED
     ordered = np.sort(in_time_order) if ascending is None else ascending
 
     # An outage is one event, but its customers are many: that they failed together does not make their share uncertain.
-    unanswered = proportion(np.isinf(in_time_order), independent=True).low
+    unanswered = proportion(np.isinf(in_time_order), independent=True, confidence=confidence).low
     if unanswered is not None and unanswered > 1 - share:
         return Estimate(math.inf, math.inf, math.inf)
 
@@ -58,30 +59,31 @@ def percentile(in_time_order: np.ndarray, share: float, ascending: np.ndarray | 
 
     # A tail that is calm by chance hides its correlation; the body of the distribution shows it.
     level = min(share, _BODY)
-    body = _inflation(in_time_order > at(level), 1 - level)
-    inflation = max(body, _inflation(in_time_order > at(share), 1 - share))
+    body = _inflation(in_time_order > at(level), 1 - level, confidence)
+    inflation = max(body, _inflation(in_time_order > at(share), 1 - share, confidence))
     effective = max(int(count / inflation), 1)
-    low_rank = max(stats.binom.ppf(_TAIL, effective, share), 1)
-    high_rank = stats.binom.ppf(1 - _TAIL, effective, share) + 1
+    tail = (1 - confidence) / 2
+    low_rank = max(stats.binom.ppf(tail, effective, share), 1)
+    high_rank = stats.binom.ppf(1 - tail, effective, share) + 1
     if high_rank <= effective:
         high = float(ordered[math.ceil(high_rank * count / effective) - 1])
     else:
         # The samples above the percentile come in few clumps. Their largest bounds it where the body says that there are
         # samples enough.
-        high = float(ordered[-1]) if count / body >= needed_samples(share) else math.inf
+        high = float(ordered[-1]) if count / body >= needed_samples(share, confidence) else math.inf
     return Estimate(at(share), float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]), high)
 
 
-def needed_samples(share: float) -> int:
-    """How many independent samples carry a claim about the ``share`` percentile: p99 needs 368, p99.9 needs 3,688.
+def needed_samples(share: float, confidence: float = CONFIDENCE) -> int:
+    """How many independent samples carry a claim about the ``share`` percentile: at 95 % p99 needs 368, p99.9 needs 3,688.
 
     With fewer, even the largest of them may lie below the true percentile (probability above 2.5 %).
     """
-    return math.ceil(math.log(_TAIL) / math.log(share))
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(share))
 
 
-def proportion(flags: np.ndarray, independent: bool = False) -> Estimate:
-    """The share of true values among ``flags``, given in time order, with its 95 % interval (Clopper-Pearson).
+def proportion(flags: np.ndarray, independent: bool = False, confidence: float = CONFIDENCE) -> Estimate:
+    """The share of true values among ``flags``, given in time order, with its interval (Clopper-Pearson).
 
     ``independent`` takes every flag as a trial of its own, however they cluster in time.
     """
@@ -89,37 +91,39 @@ def proportion(flags: np.ndarray, independent: bool = False) -> Estimate:
     if not count:
         return NOT_CARRIED
     share = float(flags.mean())
-    effective = count / (1.0 if independent else _inflation(flags, share))
-    return Estimate(share, *share_bounds(share * effective, effective))
+    effective = count / (1.0 if independent else _inflation(flags, share, confidence))
+    return Estimate(share, *share_bounds(share * effective, effective, confidence))
 
 
-def share_bounds(hits: float, count: float) -> tuple[float, float]:
-    """The 95 % interval of a share of which ``hits`` of ``count`` independent trials were seen (Clopper-Pearson)."""
-    low = stats.beta.ppf(_TAIL, hits, count - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf(1 - _TAIL, hits + 1, count - hits) if hits < count else 1.0
+def share_bounds(hits: float, count: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval of a share of which ``hits`` of ``count`` independent trials were seen (Clopper-Pearson)."""
+    tail = (1 - confidence) / 2
+    low = stats.beta.ppf(tail, hits, count - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
     return float(low), float(high)
 
 
-def mean(in_time_order: np.ndarray) -> Estimate:
-    """The mean with its 95 % interval from the means of blocks of time (Student's t)."""
+def mean(in_time_order: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean with its interval from the means of blocks of time (Student's t)."""
     blocks = min(_BLOCK_COUNTS[1], len(in_time_order))
     if blocks < 2:
         return NOT_CARRIED
     means = _block_means(in_time_order, blocks)
-    half = stats.t.ppf(1 - _TAIL, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
+    half = stats.t.ppf((1 + confidence) / 2, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
     value = float(in_time_order.mean())
     # No mean lies below the smallest value, whatever a few very different blocks suggest.
     return Estimate(value, max(value - float(half), float(in_time_order.min())), value + float(half))
 
 
-def rate(count: int, duration_s: float) -> Estimate:
-    """Events per second with the exact 95 % interval of a Poisson count (Garwood 1936)."""
-    low = stats.chi2.ppf(_TAIL, 2 * count) / 2 if count else 0.0
-    high = stats.chi2.ppf(1 - _TAIL, 2 * count + 2) / 2
+def rate(count: int, duration_s: float, confidence: float = CONFIDENCE) -> Estimate:
+    """Events per second with the exact interval of a Poisson count (Garwood 1936)."""
+    tail = (1 - confidence) / 2
+    low = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
+    high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
     return Estimate(count / duration_s, float(low) / duration_s, float(high) / duration_s)
 
 
-def _inflation(flags: np.ndarray, share: float) -> float:
+def _inflation(flags: np.ndarray, share: float, confidence: float) -> float:
     """How many samples count as one: the design effect of ``flags`` over blocks of time, at least 1."""
     worst = 1.0
     independent = share * (1 - share)
@@ -132,7 +136,8 @@ def _inflation(flags: np.ndarray, share: float) -> float:
         effect = _block_means(flags, blocks).var(ddof=1) * size / independent
         if effect > 1:
             # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
-            effect *= (stats.t.ppf(1 - _TAIL, blocks - 1) / TWO_SIDED) ** 2
+            level = (1 + confidence) / 2
+            effect *= (stats.t.ppf(level, blocks - 1) / stats.norm.ppf(level)) ** 2
         worst = max(worst, float(effect))
     return worst
 

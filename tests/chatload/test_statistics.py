@@ -73,6 +73,19 @@ def test_correlation_widens_the_interval():
     assert width(queue) > 3 * width(chance().permutation(queue))
 
 
+def test_more_confidence_widens_the_interval_and_needs_more_samples():
+    values = chance().random(20_000)
+    usual, sure = (statistics.percentile(values, 0.99, confidence=confidence) for confidence in (0.95, 0.999))
+    assert usual == statistics.percentile(values, 0.99)
+    assert sure.low < usual.low < usual.value == sure.value < usual.high < sure.high
+    assert statistics.needed_samples(0.99, 0.999) == 757  # ln(0.0005) / ln(0.99), by hand
+    assert statistics.percentile(values[:500], 0.99, confidence=0.999) == statistics.NOT_CARRIED
+    for estimate in (statistics.mean, statistics.proportion):
+        narrow, wide = estimate(values > 0.5, confidence=0.9), estimate(values > 0.5, confidence=0.99)
+        assert wide.low < narrow.low < narrow.high < wide.high
+    assert statistics.rate(100, 10, 0.99).low < statistics.rate(100, 10).low
+
+
 def test_failures_push_the_percentile_out():
     latency = chance().random(1_000)
     latency[::50] = math.inf  # 2 % were never answered

@@ -1,0 +1,224 @@
+"""Cost: what answers cost on rented instances, per million and per month.
+
+A capacity is what was measured on one instance: the highest rate that met the objective, and the throughput at full load.
+Money is in dollars, rates are per second; an instance is paid for by the hour, used or not, and at least one always runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chatload import table
+from chatload.history import Row
+from chatload.units import format_share
+
+HOURS_A_MONTH = 730  # 365 days / 12, as price lists of clouds reckon
+_DAYS_A_MONTH = HOURS_A_MONTH / 24
+
+
+class CostError(ValueError):
+    """Something that has no price or no capacity; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Dollars per hour by region and instance type, and where each price comes from."""
+
+    dollars: Mapping[str, Mapping[str, float]]
+    origin: Mapping[tuple[str, str], str]
+
+    def of(self, region: str, instance: str) -> float:
+        """The price of an instance type. Raises CostError when it is not listed."""
+        if region not in self.dollars:
+            raise CostError(
+                f"no prices for region {region!r}: known are {', '.join(sorted(self.dollars))}; add it with --prices"
+            )
+        if instance not in self.dollars[region]:
+            known = ", ".join(sorted(self.dollars[region]))
+            raise CostError(f"no price for {instance!r} in {region}: known are {known}; add it with --prices")
+        return self.dollars[region][instance]
+
+    def origins(self, region: str, instances: Sequence[str]) -> str:
+        """Where the prices of some instance types come from, for people: one line a source."""
+        named: dict[str, list[str]] = {}
+        for instance in instances:
+            named.setdefault(self.origin[region, instance], []).append(instance)
+        return "".join(f"prices in {region} of {', '.join(types)}: {origin}\n" for origin, types in named.items())
+
+
+def prices(content: Mapping, file: str) -> Prices:
+    """Prices from the content of a prices.toml. Raises CostError for what is no price."""
+    found: dict[str, dict[str, float]] = {}
+    for region, listed in content.items():
+        if not isinstance(listed, dict):
+            continue  # source and date
+        for instance, price in listed.items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < math.inf:
+                raise CostError(f"{file}: {region}.{instance} = {price!r} is not a price: write dollars per hour, above 0")
+            found.setdefault(region, {})[instance] = float(price)
+    origin = f"{content.get('source', file)}, {content.get('date', 'no date')}"
+    return Prices(found, {(region, instance): origin for region, listed in found.items() for instance in listed})
+
+
+def overridden(shipped: Prices, own: Prices) -> Prices:
+    """The shipped prices with the user's own in place of theirs and beside them."""
+    regions = {*shipped.dollars, *own.dollars}
+    merged = {region: {**shipped.dollars.get(region, {}), **own.dollars.get(region, {})} for region in regions}
+    return Prices(merged, {**shipped.origin, **own.origin})
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Of one instance: the highest rate (/s) that met the objective, and the answers per second at full load.
+
+    None where no run shows it.
+    """
+
+    objective_rate: float | None
+    full_load: float | None
+
+
+def capacity(rows: Sequence[Row]) -> Capacity:
+    """What a series of runs at several rates shows of one instance.
+
+    The highest rate that passed below the lowest that failed: a pass above a failure was luck. A run shows full load when it
+    was offered more than it answered, beyond chance.
+    """
+    failed = min((row.rate for row in rows if row.outcome == "fail"), default=math.inf)
+    passed = [row.rate for row in rows if row.outcome == "pass" and row.rate < failed]
+    full = [row.throughput.value for row in rows if row.throughput.value and (row.throughput.high or 0) < row.offered_rate]
+    return Capacity(max(passed, default=None), max(full, default=None))
+
+
+def check_alike(rows: Sequence[Row]) -> None:
+    """Raises CostError unless all runs had the same objective, corpus and model, so that their capacities compare."""
+    for row in rows[1:]:
+        for word in ("objective", "corpus", "model"):
+            first, other = getattr(rows[0], word), getattr(row, word)
+            if first != other:
+                raise CostError(
+                    f"{word} differs: {first} in {rows[0].name}, {other} in {row.name}; price runs of the same one"
+                )
+
+
+def per_million(dollars_per_hour: float, rate: float) -> float:
+    """Dollars for a million answers on one instance that gives ``rate`` answers per second."""
+    return dollars_per_hour / 3600 / rate * 1e6
+
+
+@dataclass(frozen=True)
+class Monthly:
+    """A month's bill: as many instances as the busiest hour needs, all month; or as many as each hour needs.
+
+    ``utilisation`` is the share of the fixed instances' capacity that the month's traffic uses.
+    """
+
+    instances: int
+    fixed_dollars: float
+    scaled_dollars: float
+    utilisation: float
+
+
+def monthly(dollars_per_hour: float, objective_rate: float, questions: float, curve: Sequence[float]) -> Monthly:
+    """The bill for ``questions`` a month, spread over each day by ``curve``, the weights of its equal parts (24: hours)."""
+    total, part_hours = sum(curve), 24 / len(curve)
+    a_day = questions / _DAYS_A_MONTH
+    needed = [max(math.ceil(a_day * weight / total / (part_hours * 3600) / objective_rate), 1) for weight in curve]
+    most = max(needed)
+    return Monthly(
+        most,
+        most * dollars_per_hour * HOURS_A_MONTH,
+        sum(needed) * part_hours * dollars_per_hour * _DAYS_A_MONTH,
+        questions / (most * objective_rate * HOURS_A_MONTH * 3600),
+    )
+
+
+def peaked(peak: float) -> list[float]:
+    """24 hourly weights, highest at 14:00 with ``peak`` times the mean: exp(k * (cos - 1)) with the k that gives it.
+
+    Raises CostError for a peak that no such curve has.
+    """
+    if not 1 <= peak <= 12:
+        raise CostError(
+            f"a peak of {peak:g} times the mean hour: write a number from 1 to 12, or a curve of your own with --day"
+        )
+    low, high = 0.0, 200.0
+    for _ in range(60):  # the peak rises with k
+        k = (low + high) / 2
+        low, high = (k, high) if _peak(_bell(k)) < peak else (low, k)
+    return _bell(low)
+
+
+def _bell(k: float) -> list[float]:
+    return [math.exp(k * (math.cos(2 * math.pi * (hour - 14) / 24) - 1)) for hour in range(24)]
+
+
+def _peak(curve: Sequence[float]) -> float:
+    return max(curve) * len(curve) / sum(curve)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One instance type with its price and what was measured on it."""
+
+    instance: str
+    dollars_per_hour: float
+    capacity: Capacity
+
+
+def text(targets: Sequence[Target], questions: float, curve: Sequence[float]) -> str:
+    """What chatload cost prints: each target's cost per million answers, its monthly bill, and which one is cheapest."""
+    head = ["", "$ an hour", "within the objective", "$ per million", "full load", "$ per million"]
+    rates = [_rate_cells(target) for target in targets]
+    bills = {
+        target.instance: monthly(target.dollars_per_hour, target.capacity.objective_rate, questions, curve)
+        for target in targets
+        if target.capacity.objective_rate
+    }
+    bill_head = ["", "instances", "$ a month", "scaled each hour", "used", ""]
+    busiest = questions / (HOURS_A_MONTH * 3600) * _peak(curve)
+    return "\n".join(
+        [
+            *table.lines([head, *rates]),
+            "",
+            f"{questions:,.0f} questions a month; {busiest:,.3g}/s in the busiest hour, {_peak(curve):.3g} times the mean",
+            *table.lines([bill_head, *[_bill_cells(target, bills.get(target.instance)) for target in targets]], left=(0, 5)),
+            "",
+            _cheapest(bills) + "\n",
+        ]
+    )
+
+
+def at_rates(rows: Sequence[tuple[str, str, float, float]]) -> str:
+    """Cost per million answers at rates that were run, from (name, instance type, dollars per hour, answers per second)."""
+    cells = [
+        [name, instance, f"{dollars:.4f}", f"{rate:,.4g}/s", f"{per_million(dollars, rate):,.3f}" if rate else "-"]
+        for name, instance, dollars, rate in rows
+    ]
+    return "\n".join(table.lines([["", "instance", "$ an hour", "served", "$ per million"], *cells], left=(0, 1))) + "\n"
+
+
+def _rate_cells(target: Target) -> list[str]:
+    cells = [target.instance, f"{target.dollars_per_hour:.4f}"]
+    for rate in (target.capacity.objective_rate, target.capacity.full_load):
+        cells += [f"{rate:,.4g}/s", f"{per_million(target.dollars_per_hour, rate):,.3f}"] if rate else ["not seen", "-"]
+    return cells
+
+
+def _bill_cells(target: Target, bill: Monthly | None) -> list[str]:
+    if bill is None:
+        return [target.instance, "-", "-", "-", "-", "no run met the objective"]
+    floor = "one instance is the floor" if bill.instances == 1 else ""
+    dollars = [f"{bill.fixed_dollars:,.2f}", f"{bill.scaled_dollars:,.2f}"]
+    return [target.instance, f"{bill.instances:,}", *dollars, format_share(bill.utilisation), floor]
+
+
+def _cheapest(bills: Mapping[str, Monthly]) -> str:
+    if not bills:
+        return "no target met the objective in any run"
+    fixed = min(bills, key=lambda instance: bills[instance].fixed_dollars)
+    scaled = min(bills, key=lambda instance: bills[instance].scaled_dollars)
+    line = f"cheapest within the objective: {fixed}, ${bills[fixed].fixed_dollars:,.2f} a month"
+    return line if fixed == scaled else f"{line}; scaled each hour: {scaled}, ${bills[scaled].scaled_dollars:,.2f}"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chatload import cli, history, runfolder, runs
+from chatload.history import Row
+from chatload.objective import Estimate
+from tests.chatload.made_runs import make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def row(number: int, p99: float, faulty: bool = False, kind: str = "k") -> Row:
+    metrics = {name: Estimate(10.0, 9.0, 11.0) for name in history.METRICS} | {"p99": Estimate(p99, p99 * 0.9, p99 * 1.1)}
+    started = f"2026-01-{number + 1:02d}"
+    return Row(f"run-{number}", started, kind, "minilm", "1", "p99<1s", "c", 10.0, 10.0, metrics, "pass", faulty)
+
+
+def test_a_rise_is_named_with_its_size():
+    (drift,) = history.drifts([row(number, 40.0 + number) for number in range(9)])
+    assert (drift.metric, drift.first, drift.last) == ("p99", 41, 47)
+    assert drift.chance < 0.01
+
+
+def test_noise_is_no_drift():
+    generator = np.random.default_rng(1)
+    called = [bool(history.drifts([row(n, 40 + generator.normal()) for n in range(12)])) for _ in range(300)]
+    assert np.mean(called) <= 0.02
+
+
+def test_faulty_runs_and_too_few_say_nothing():
+    assert history.drifts([row(number, 40.0 + number, faulty=True) for number in range(9)]) == []
+    assert history.drifts([row(number, 40.0 + number) for number in range(5)]) == []
+
+
+def test_runs_of_different_kinds_are_not_held_against_each_other():
+    rows = [row(2, 1), row(1, 1, kind="other"), row(0, 1)]
+    assert {kind: [one.name for one in runs] for kind, runs in history.kinds(rows).items()} == {
+        "k": ["run-0", "run-2"],
+        "other": ["run-1"],
+    }
+
+
+def test_a_run_whose_objective_was_not_decided_is_no_faulty_one(tmp_path):
+    undecided = make_run(tmp_path / "short", np.full(100, 5.0))
+    cut = make_run(tmp_path / "cut", np.full(500, 5.0), interrupted="stopped by hand")
+    found = [runs.row(folder, "r") for folder in (undecided, cut)]
+    assert [(one.outcome, one.faulty) for one in found] == [("invalid", False), ("invalid", True)]
+
+
+def make_runs(folder: Path) -> None:
+    for number in range(7):
+        latencies = (1 + 0.05 * number) * np.random.default_rng(number).lognormal(3, 0.3, 1_000)
+        make_run(
+            folder / f"run-{number}",
+            latencies,
+            wrong=10,
+            started=f"2026-01-{number + 1:02d}T10:00:00+00:00",
+            id=f"run-{number}",
+        )
+
+
+def test_the_command_lists_the_runs_of_a_folder_and_what_drifts(tmp_path, capsys):
+    make_runs(tmp_path)
+    cli.main(["history", str(tmp_path), "--html", str(tmp_path / "trend.html")])
+    out = capsys.readouterr().out
+    assert [line.split()[2] for line in out.splitlines() if "2026-01" in line] == [f"run-{number}" for number in range(7)]
+    assert "p50 rises: " in out
+    assert "throughput" not in out
+    page = (tmp_path / "trend.html").read_text()
+    assert "p50 rises: " in page
+    assert "<script src=" not in page
+
+
+def test_what_cannot_be_read_is_named_after_what_can(tmp_path, capsys):
+    make_runs(tmp_path)
+    runfolder.create(tmp_path / "killed", {}, [])
+    (tmp_path / "run-3" / "run.json").write_text('{"schema": 1, "summary": {}}')
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["history", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "run-2" in out
+    assert "run-3" not in out
+    assert err.count("\n") == 1
+    assert "killed holds an unfinished run" in err
+    assert "run-3/run.json is not as chatload writes it" in err
+
+
+def test_a_folder_without_runs_is_one_clear_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["history", str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"chatload: {tmp_path} holds no runs: there is no run.json in it or below\n"
+
+
+def queries() -> list[str]:
+    return re.findall(r"```sql\n(.+?)```", (ROOT / "docs" / "reference" / "history.md").read_text(), re.S)
+
+
+def test_the_queries_of_the_documentation_answer(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    make_runs(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert len(queries()) >= 3
+    for query in queries():
+        assert duckdb.sql(query).fetchall(), query
