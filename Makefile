@@ -110,7 +110,7 @@ lock: $(READY) ## compile requirements/*.txt again from their .in files
 check: $(READY) ## lint, formatting, types and layers
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
-	@$(VENV)/bin/mypy chatload benchmarks
+	@MYPYPATH=handlers $(VENV)/bin/mypy chatload benchmarks
 	@MYPYPATH=handlers $(VENV)/bin/mypy --python-version 3.10 handlers model
 	@$(PY) -m pytest -q tests/test_layers.py
 
