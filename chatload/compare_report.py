@@ -34,7 +34,7 @@ def _block(letter: str, comparison: Comparison, margins: Margins, gated: bool) -
     head = ["", "A", letter, f"{letter}/A", "interval", "answer"]
     rows = [head, *[_cells(finding, margins) for finding in comparison.findings]]
     lines = [f"{letter} against A", *[f"  compared anyway: {reason}" for reason in comparison.reservations]]
-    lines += [*table.lines(rows, left=(0, 4, 5)), *_notes(comparison, margins)]
+    lines += [*table.lines(rows, left=(0, 4, 5)), *_notes(comparison, margins, gated)]
     return [*lines, "", "  gate  " + _gate(letter, comparison, margins)] if gated else lines
 
 
@@ -96,7 +96,7 @@ def _shown(value: float | None, form: Any) -> str:
     return "-" if value is None else "no answer" if math.isinf(value) else form(value)
 
 
-def _notes(comparison: Comparison, margins: Margins) -> list[str]:
+def _notes(comparison: Comparison, margins: Margins, gated: bool) -> list[str]:
     """How the intervals are to be read, and what it takes to decide what is open."""
     a = comparison.a
     lines = ["", f"  All intervals hold together at 95 % (each at {format_share(comparison.confidence)})."]
@@ -104,10 +104,14 @@ def _notes(comparison: Comparison, margins: Margins) -> list[str]:
         lines.append("  One run of each: what differs from run to run is not in them. make ab runs A and B in turns.")
     elif a.windows is None:
         lines.append(f"  From {len(a.runs)} rounds: what differs from run to run is in them.")
-    return lines + [_wanted(comparison, finding, margins) for finding in comparison.findings if _open(finding, margins)]
+    return lines + [
+        _wanted(comparison, finding, margins) for finding in comparison.findings if _open(finding, margins, gated)
+    ]
 
 
-def _open(finding: Finding, margins: Margins) -> bool:
+def _open(finding: Finding, margins: Margins, gated: bool) -> bool:
+    if gated:
+        return finding.gate(margins) == UNDECIDED
     return not finding.real and finding.within(margins) == UNDECIDED
 
 

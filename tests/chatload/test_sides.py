@@ -107,6 +107,15 @@ def test_the_gate_has_three_exit_codes(tmp_path, capsys):
     assert command("compare", slow, base, *metrics) == 0
 
 
+def test_an_undecided_gate_says_what_decides_it_even_where_the_difference_is_real(tmp_path, capsys):
+    a, b = make_run(tmp_path / "a", latency_ms(20_000)), make_run(tmp_path / "b", latency_ms(20_000, 1.05, 2))
+    assert command("compare", a, b, "--metrics", "p50", "--gate") == 2
+    out = capsys.readouterr().out
+    assert "To tell 5 % in p50: about " in out
+    cli.main(["compare", str(a), str(b), "--metrics", "p50"])
+    assert "To tell" not in capsys.readouterr().out
+
+
 def test_a_comparison_without_a_gate_is_no_failure(tmp_path, capsys):
     a, b = make_run(tmp_path / "a", latency_ms(3_000)), make_run(tmp_path / "b", latency_ms(3_000, 1.5, 2))
     cli.main(["compare", str(a), str(b), "--json", str(tmp_path / "c.json")])
