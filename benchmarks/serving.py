@@ -1,6 +1,6 @@
 """What TorchServe costs: a no-op handler under its default configuration, under ours, and under ours without each line.
 
-    python -m benchmarks.serving            everything, about 15 minutes
+    python -m benchmarks.serving            everything, about 10 minutes
     python -m benchmarks.serving ours default
 
 Needs wrk on the PATH and two cores, which server and wrk share. Prints a Markdown table: requests per second with eight
@@ -32,8 +32,8 @@ from model.ports import HOST, choose_ports
 from model.process import end_group
 from model.server import CONFIG, LOG_CONFIG, Server, java_pid, launch, wait_until_ready
 
-ROUNDS = 3
-SECONDS = 6
+ROUNDS = 2
+SECONDS = 4
 HANDLER = '''class Nothing:
     """Answers without looking."""
 

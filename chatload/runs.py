@@ -41,13 +41,12 @@ def _by_numbers(folder: Path) -> list[tuple[int, str]]:
 
 
 def read_finished(folder: Path) -> dict:
-    """The content of the run.json of a finished run. Raises runfolder.RunFolderError."""
-    content = runfolder.read_json(folder)
-    if content.get("summary") is None:
+    """runfolder.read_finished, which also says how to finish a run that is not. Raises runfolder.RunFolderError."""
+    if runfolder.read_json(folder).get("summary") is None:
         raise runfolder.RunFolderError(
             f"{folder} holds an unfinished run: chatload report {folder} finishes one that was cut short"
         )
-    return content
+    return runfolder.read_finished(folder)
 
 
 def row(folder: Path, name: str) -> history.Row:

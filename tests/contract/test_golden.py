@@ -60,7 +60,8 @@ def check(case, status, headers, body):
     assert body == json.dumps(parsed, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-@pytest.fixture(scope="session")
+# For this module alone: what comes after it shall not find the doubles' devices.
+@pytest.fixture(scope="module")
 def services(tmp_path_factory):
     """The handler of each target with one tiny model; the accelerators are doubles."""
     folder = tmp_path_factory.mktemp("golden")
@@ -74,7 +75,7 @@ def service_of(folder, target):
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(services):
     return services["cpu"]
 
