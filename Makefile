@@ -148,10 +148,10 @@ model: $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folde
 		echo "chatload: $(SERVE_PYTHON) cannot import one of $(SERVING_NEEDS): $(SERVE_PYTHON) -m pip install -r requirements/serve.txt" >&2; exit 2; })
 	@$(BUILD)
 
-inprocess: $(READY) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
+inprocess: $(SERVE_ENV) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
 	@mkdir -p .serve
 	@$(BUILD) | tee .serve/build.log
-	@$(PY) -m model inprocess --archive "$$(tail -n 1 .serve/build.log)" --corpus "$(CORPUS)" --threads "$(THREADS)" \
+	@$(SERVE_PY) -m model inprocess --archive "$$(tail -n 1 .serve/build.log)" --corpus "$(CORPUS)" --threads "$(THREADS)" \
 		--duration "$(DURATION)" --interval "$(INTERVAL)"
 
 serve-cpu: $(READY) ## serve the model on this machine's processor; returns when it is ready

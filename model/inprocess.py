@@ -23,6 +23,7 @@ from typing import Any, Callable
 from model.archive import read_facts
 from model.parity import model_class
 from model.problem import UserProblem
+from model.processor import processor
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ def measure(wish: Wish) -> Path:
         facts = read_facts(wish.archive)
     except (OSError, ValueError) as error:
         raise UserProblem(f"--archive {wish.archive}: {error}; build it first: make model") from error
+    hardware = processor()
+    print(f"{facts['name']} ({facts['version']}) for {facts['target']}, recipe {facts['recipe']}: {facts['engine']}, "
+          f"{facts['precision']}, threads {wish.threads}")  # fmt: skip
+    print(f"{hardware['processor']}: {', '.join(hardware['instructions']) or 'no vector instructions known'}")
     path = wish.results / f"inprocess-{facts['target']}-{facts['recipe']}-{facts['name']}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -151,5 +156,5 @@ def described(facts: dict[str, Any], wish: Wish) -> dict[str, Any]:
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "duration_s": wish.duration_s,
         "versions": facts["versions"],
-        "hardware": {"machine": platform.machine(), "system": platform.system()},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), **processor()},
     }

@@ -21,6 +21,7 @@ from model.java import java_home
 from model.ports import HOST, choose_ports
 from model.problem import BuildProblem, UserProblem
 from model.process import boot_id, end_group, members, start_ticks
+from model.processor import processor
 from model.recipes import require_target
 from model.server import LOG, Server, java_pid, launch, wait_until_ready
 
@@ -79,10 +80,17 @@ def start(wish: Wish) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     print(f"serving  {record['model']} ({record['version']}), workers {workers}, threads {wish.threads}")
+    print(f"engine   {facts['engine']}, {facts['precision']}{instructions(facts['target'])}")
     print(f"url      {record['url']}/predictions/intent")
     print(f"token    {record['token_file']}")
     print(f"stop     python -m model serve stop --state {wish.state}", flush=True)
     return 0
+
+
+def instructions(target: str) -> str:
+    """Return, for the CPU, what its kernels may choose among."""
+    found = processor()["instructions"] if target == "cpu" else []
+    return f" ({', '.join(found)})" if found else ""
 
 
 def record_of(server: Server, facts: dict[str, Any]) -> dict[str, Any]:
