@@ -53,7 +53,7 @@ def parse(text: str) -> Rule:
 
 
 class Watch:
-    """Judges the samples of a running run as they are reported. It counts and forgets: it costs microseconds a report."""
+    """Judges the samples of a running run as they are reported. It only counts, which takes about 0.1 ms a report."""
 
     def __init__(self, rule: Rule, warmup_s: float) -> None:
         self._rule = rule

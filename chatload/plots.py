@@ -178,7 +178,7 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     plot.varea("x", "low", "high", source=source, fill_color=_colour("pale"))
     plot.line("x", "service", source=source, line_color=_colour("grey"), line_width=1.5, line_dash="dashed")
     line = plot.line("x", "value", source=source, line_color=_colour("blue"), line_width=2.5)
-    tips = [("share", "@share"), ("latency", "@value{0,0.000} ms"), ("95 % interval", "@interval ms")]
+    tips = [("share", "@share"), ("latency", "@value{0,0.000} ms"), ("95 % interval, ms", "@interval")]
     plot.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=tips))
     legend = [("latency", "blue"), ("its 95 % interval (to the top: not bounded)", "pale"), ("service time", "grey")]
     if limits_ms:
