@@ -1,7 +1,7 @@
 """What TorchServe costs: a no-op handler under its default configuration, under ours, and under ours without each line.
 
     python -m benchmarks.serving            everything, about 10 minutes
-    python -m benchmarks.serving ours default
+    python -m benchmarks.serving "ours, one worker" "default, one worker"
 
 Needs wrk on the PATH and two cores, which server and wrk share. Prints a Markdown table: requests per second with eight
 connections, and the median latency with one; medians of rounds in which the configurations take turns.
@@ -20,12 +20,14 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.engine import middle, processor
+from model import HANDLERS
 from model.archive import EPOCH, MANIFEST, MODEL_NAME
 from model.java import java_home
 from model.ports import HOST, choose_ports
@@ -34,6 +36,7 @@ from model.server import CONFIG, LOG_CONFIG, Server, java_pid, launch, wait_unti
 
 ROUNDS = 2
 SECONDS = 4
+READ_AHEAD = HANDLERS / "worker_socket.py"
 HANDLER = '''class Nothing:
     """Answers without looking."""
 
@@ -41,6 +44,7 @@ HANDLER = '''class Nothing:
         import logging
 
         logging.getLogger().setLevel({level})
+        {read_ahead}
 
     def handle(self, data, ctx):
         return [b"{{}}"] * len(data)
@@ -48,7 +52,6 @@ HANDLER = '''class Nothing:
 # Settings whose effect is measured by leaving them out.
 TUNED = (
     "decode_input_request",
-    "default_workers_per_model",
     "number_of_netty_threads",
     "netty_client_threads",
     "prefer_direct_buffer",
@@ -64,40 +67,66 @@ def settings() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def variants() -> dict[str, tuple[dict[str, str], bool, bool]]:
-    """Name to (configuration, quiet TorchServe logs, quiet Python logs)."""
+@dataclass(frozen=True)
+class Variant:
+    """A TorchServe: its configuration, and whether its logs, its Python's logs and its worker's socket are as ours."""
+
+    config: dict[str, str]
+    quiet: bool = True
+    quiet_python: bool = True
+    read_ahead: bool = True
+
+    @property
+    def workers(self) -> int:
+        return int(self.config.get("default_workers_per_model", 0)) or os.cpu_count() or 1
+
+
+def variants() -> dict[str, Variant]:
+    """The configurations by name."""
     ours = settings()
     default = {"enable_envvars_config": "true"}
+    one_worker = {"default_workers_per_model": "1"}
+    per_core = {name: value for name, value in ours.items() if name not in one_worker}
     found = {
-        "ours": (ours, True, True),
-        "default": (default, False, False),
-        "default, one worker": ({**default, "default_workers_per_model": "1"}, False, False),
-        "without model/log4j2.xml": (ours, False, True),
-        "without quiet Python logs": (ours, True, False),
+        "ours, one worker": Variant(ours),
+        "default, one worker": Variant({**default, **one_worker}, False, False, False),
+        "ours, a worker per core": Variant(per_core),
+        "default, a worker per core": Variant(default, False, False, False),
+        "without model/log4j2.xml": Variant(ours, quiet=False),
+        "without quiet Python logs": Variant(ours, quiet_python=False),
+        "without handlers/worker_socket.py": Variant(ours, read_ahead=False),
     }
     for key in TUNED:
-        found[f"without {key}"] = ({name: value for name, value in ours.items() if name != key}, True, True)
+        found[f"without {key}"] = Variant({name: value for name, value in ours.items() if name != key})
     parts = ours["vmargs"].split()
     for part in (" ".join(parts[:2]), parts[-1]):
         left = ours["vmargs"].replace(part, "").strip()
-        found[f"without {part}"] = ({**ours, "vmargs": left}, True, True)
+        found[f"without {part}"] = Variant({**ours, "vmargs": left})
     return found
 
 
 @contextlib.contextmanager
-def served(config: dict[str, str], quiet: bool, quiet_python: bool) -> Iterator[tuple[str, str]]:
+def served(variant: Variant) -> Iterator[tuple[str, str]]:
     """TorchServe with the no-op handler; gives its URL and token."""
     with tempfile.TemporaryDirectory(prefix="noop-", dir="/tmp") as name:
         folder = Path(name)
         for part in ("state/logs", "temp", "store"):
             (folder / part).mkdir(parents=True)
-        archive = folder / "store" / "noop.mar"
-        write_noop(archive, "logging.WARNING" if quiet_python else "logging.INFO")
-        (folder / "config.properties").write_text("".join(f"{key}={value}\n" for key, value in config.items()))
-        workers = int(config.get("default_workers_per_model", 0)) or os.cpu_count() or 1
-        log_config = LOG_CONFIG if quiet else None
-        server = Server(archive, folder / "state", folder / "temp", java_home(os.environ), choose_ports(0), workers, 1,
-                        os.sched_getaffinity(0), config=folder / "config.properties", log_config=log_config)  # fmt: skip
+        archive, config = folder / "store" / "noop.mar", folder / "config.properties"
+        write_noop(archive, variant)
+        config.write_text("".join(f"{key}={value}\n" for key, value in variant.config.items()))
+        server = Server(
+            archive,
+            folder / "state",
+            folder / "temp",
+            java_home(os.environ),
+            choose_ports(0),
+            variant.workers,
+            1,
+            os.sched_getaffinity(0),
+            config=config,
+            log_config=LOG_CONFIG if variant.quiet else None,
+        )
         process = launch(server)
         try:
             wait_until_ready(server, process, 120)
@@ -107,12 +136,15 @@ def served(config: dict[str, str], quiet: bool, quiet_python: bool) -> Iterator[
             end_group(process.pid, f"TEMP={server.temp}", java_pid(server.temp), 20.0)
 
 
-def write_noop(path: Path, level: str) -> None:
+def write_noop(path: Path, variant: Variant) -> None:
     """An archive whose handler does nothing."""
     manifest = {"runtime": "python", "model": {"modelName": MODEL_NAME, "modelVersion": "1.0", "handler": "nothing.py"}}
+    level = "logging.WARNING" if variant.quiet_python else "logging.INFO"
+    read_ahead = "__import__('worker_socket').read_ahead()" if variant.read_ahead else "pass"
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), json.dumps(manifest))
-        mar.writestr(zipfile.ZipInfo("nothing.py", EPOCH), HANDLER.format(level=level))
+        mar.writestr(zipfile.ZipInfo("nothing.py", EPOCH), HANDLER.format(level=level, read_ahead=read_ahead))
+        mar.writestr(zipfile.ZipInfo(READ_AHEAD.name, EPOCH), READ_AHEAD.read_text())
 
 
 def wrk(url: str, token: str, connections: int) -> tuple[float, float]:
@@ -142,13 +174,13 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in chosen}
     medians: dict[str, list[float]] = {name: [] for name in chosen}
     for name in tqdm([name for _ in range(ROUNDS) for name in chosen], disable=None):
-        with served(*every[name]) as (url, token):
+        with served(every[name]) as (url, token):
             wrk(url, token, 8)  # warms up the JVM
             rates[name].append(wrk(url, token, 8)[0])
             medians[name].append(wrk(url, token, 1)[1])
     print(f"{date.today()}, {processor()}, medians of {ROUNDS} rounds (smallest to largest)\n")
     print("| configuration | requests/s, 8 connections | of ours | p50 ms, 1 connection |\n|---|---|---|---|")
-    base = statistics.median(rates["ours"]) if "ours" in rates else float("nan")
+    base = statistics.median(rates["ours, one worker"]) if "ours, one worker" in rates else float("nan")
     for name in chosen:
         share = statistics.median(rates[name]) / base
         print(f"| {name} | {middle(rates[name], '{:,.0f}')} | {share:.2f} | {middle(medians[name], '{:.3f}')} |")

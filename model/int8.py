@@ -7,6 +7,7 @@ onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 
 from __future__ import annotations
 
+import inspect
 import logging
 import tempfile
 import warnings
@@ -51,8 +52,11 @@ def compile_int8(graph: Any, classifier: Any, probes: Iterable[tuple[torch.Tenso
 
 def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path: Path) -> None:
     """Write a graph as ONNX in fp32, every length allowed."""
-    # The fusion knows attention written out, not torch's fused operator.
-    classifier.set_attn_implementation("eager")
+    # The fusion knows attention written out, not torch's fused operator. Older transformers use no other with torch 1.13.
+    if hasattr(classifier, "set_attn_implementation"):
+        classifier.set_attn_implementation("eager")
+    # The exporter whose output the fusion knows was the only one before torch 2.
+    older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with torch.no_grad(), warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # the tracer's, of every branch; check finds those that matter
         torch.onnx.export(
@@ -63,7 +67,7 @@ def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path:
             output_names=["logits"],
             dynamic_axes={name: {1: "tokens"} for name in INPUTS},
             opset_version=OPSET,
-            dynamo=False,
+            **older,
         )
 
 
