@@ -279,16 +279,16 @@ def scale() -> list[Figure]:
     """
     one, apart, together = [], [], []
     with stand_in("null", core=GENERATOR_CORE) as first, stand_in("null", core=SERVER_CORE) as second:
-        for _ in rounds("scale, apart", 2):
-            one.append(highest(lambda offered: keeps_up(chatload(first, offered, 6)["summary"]), low=4_000))
-            apart.append(highest(lambda offered: side_by_side((first, second), offered), low=8_000))
+        for _ in rounds("scale, apart", 1):
+            one.append(highest(lambda offered: keeps_up(chatload(first, offered, 6)["summary"]), low=16_000))
+            apart.append(highest(lambda offered: side_by_side((first, second), offered), low=32_000))
     with stand_in("null", core=GENERATOR_CORE) as url:
         port = url.rpartition(":")[2]
         with stand_in("null", "--port", port, core=SERVER_CORE):
             both = f"{GENERATOR_CORE},{SERVER_CORE}"
-            for _ in rounds("scale, together", 2):
+            for _ in rounds("scale, together", 1):
                 together.append(
-                    highest(lambda offered: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"]), low=8_000)
+                    highest(lambda offered: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"]), low=32_000)
                 )
     return [
         Figure("one process and its server on one core, /s", "", middle(one, "{:,.0f}")),
