@@ -189,9 +189,8 @@ def _add_forecast(commands: argparse._SubParsersAction) -> None:
 
 
 def _forecast(options: argparse.Namespace) -> None:
-    for name in ("workers", "instances", "queue"):
-        _at_least(1, f"--{name}", getattr(options, name))
-    _at_least(0, "--seed", options.seed)
+    for name, least, most in (("workers", 1, 1_000), ("instances", 1, 1_000), ("queue", 1, 1_000_000), ("seed", 0, 2**32)):
+        _check_within(least, most, f"--{name}", getattr(options, name))
     run = calibrated.read(options.run, options.workers)
     timeout_s = _duration_s("--timeout", options.timeout) if options.timeout else run.timeout_s
     fleet = forecast.Fleet(options.instances, options.routing, options.queue, timeout_s)
@@ -212,9 +211,9 @@ def _traffic(options: argparse.Namespace) -> forecast.Traffic:
     return forecast.at_rate(options.arrivals, options.rate, _duration_s("--duration", options.duration))
 
 
-def _at_least(least: int, flag: str, value: int) -> None:
-    if value < least:
-        raise OptionError(f"{flag} {value}: write a whole number of at least {least}")
+def _check_within(least: int, most: int, flag: str, value: int) -> None:
+    if not least <= value <= most:
+        raise OptionError(f"{flag} {value}: write a whole number from {least} to {most}")
 
 
 def _duration_s(flag: str, text: str) -> float:

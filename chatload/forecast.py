@@ -41,6 +41,7 @@ class Traffic:
     trace_s: np.ndarray | None = None
 
     def arrivals_s(self, seed: np.random.SeedSequence) -> np.ndarray:
+        """The moments of one run's arrivals in seconds, ascending; those of a trace are the same for every seed."""
         if self.trace_s is not None:
             return self.trace_s
         return np.fromiter(islice(arrivals.process(self.process, seed), self.count), float, self.count) / self.rate

@@ -19,7 +19,7 @@ ROUTINGS = ("random", "round-robin", "least-outstanding")
 
 @dataclass(frozen=True)
 class Instance:
-    """One server: ``queue_limit`` requests may wait beside those in the workers' hands.
+    """One server: ``queue_limit`` requests, at least one, may wait beside those in the workers' hands.
 
     ``pass_s`` is what an answer takes beside the time for which it occupies a worker: network and front end. It is
     negative where a worker is still busy with a request when its answer has already come. ``timeout_s`` is the customer's.

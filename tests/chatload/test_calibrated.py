@@ -81,7 +81,7 @@ def test_runs_that_are_no_calibration_are_one_clear_line(tmp_path, capsys):
 def test_bad_arguments_are_one_clear_line(quiet, tmp_path, capsys):
     assert "--rate 0: write a number above 0" in refused(capsys, quiet, "--rate", 0)
     assert "--rate nan: write a number above 0" in refused(capsys, quiet, "--rate", "nan")
-    assert "--instances 0: write a whole number of at least 1" in refused(capsys, quiet, "--rate", 1, "--instances", 0)
+    assert "--instances 0: write a whole number from 1 to 1000" in refused(capsys, quiet, "--rate", 1, "--instances", 0)
     assert "--timeout: 'soon' is not a duration" in refused(capsys, quiet, "--rate", 1, "--timeout", "soon")
     assert "--duration 0s: write a duration above 0" in refused(capsys, quiet, "--rate", 1, "--duration", "0s")
     assert "write for example p99<100ms" in refused(capsys, quiet, "--rate", 1, "--objective", "fast")
