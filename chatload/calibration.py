@@ -8,7 +8,9 @@ Two kinds of requests tell them apart, given that ``workers`` serve one queue in
 - *back to back*: it was still queued when a worker became free. Answered - the answer that freed the worker is the time in
   the worker alone.
 
-The medians of the two, less the server's own timings of each request, differ by the time beside the worker (``pass_s``).
+The medians of the two, less the server's own timings of each request, differ by the time beside the worker (``pass_s``). Of
+the idle ones those after a short rest are taken for that: a core that has slept, or a cache that others have used, makes a
+request after a long rest slower, which is time in the worker.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from heapq import heapreplace
 
 import numpy as np
 
-from chatload import samples
+from chatload import samples, simulation
 from chatload.units import format_share
 
 HIGHEST_UTILISATION = 0.40
@@ -27,6 +29,8 @@ _FEWEST_IDLE = 300
 _FEWEST_BACK_TO_BACK = 50
 _MOST_UNANSWERED = 0.01
 _LENGTH_GROUPS = 4
+_REST_GROUPS = 6
+_LONGEST_REST_S = 1e3  # of a worker that has had no request yet
 
 
 class CalibrationError(ValueError):
@@ -37,22 +41,37 @@ class CalibrationError(ValueError):
 class Calibration:
     """What a run showed. Arrays have one value a request, in seconds.
 
-    ``idle_s`` is the whole time of those that found a worker idle, ``idle_overhead_s`` the part of it that is not in the
-    server's timings, ``queued_overhead_s`` the same of those served back to back. ``letters`` are the lengths of the idle
-    ones' utterances in characters. ``rate`` is arrivals per second.
+    Of those that found a worker idle: ``rest_s``, for how long it had been, ``idle_s``, their whole time, ``idle_server_s``,
+    the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
+    back: ``queued_s``, their time in the worker, and ``queued_server_s``. ``idle_share`` is how many of all were idle ones,
+    ``rate`` arrivals per second.
     """
 
+    rest_s: np.ndarray
     idle_s: np.ndarray
-    idle_overhead_s: np.ndarray
-    queued_overhead_s: np.ndarray
+    idle_server_s: np.ndarray
     letters: np.ndarray
+    queued_s: np.ndarray
+    queued_server_s: np.ndarray
+    idle_share: float
     workers: int
     rate: float
 
     @property
     def separated(self) -> bool:
         """Whether enough requests were served back to back to tell the time in the worker from that beside it."""
-        return len(self.queued_overhead_s) >= _FEWEST_BACK_TO_BACK
+        return len(self.queued_s) >= _FEWEST_BACK_TO_BACK
+
+    @property
+    def rests_s(self) -> np.ndarray:
+        """Where the groups begin into which the idle requests are sorted by the worker's rest, up to six; the first at 0."""
+        edges_s = np.unique(np.quantile(self.rest_s, np.arange(1, _REST_GROUPS) / _REST_GROUPS, method="lower"))
+        return np.concatenate([[0.0], edges_s[edges_s > self.rest_s.min()]])
+
+    @property
+    def rest_group(self) -> np.ndarray:
+        """The number of each idle request's group, from 1 on; none is empty."""
+        return np.searchsorted(self.rests_s, self.rest_s, side="right")
 
     @property
     def pass_s(self) -> float:
@@ -62,28 +81,46 @@ class Calibration:
         """
         if not self.separated:
             return 0.0
-        return float(np.median(self.idle_overhead_s) - np.median(self.queued_overhead_s))
+        idle_s = (self.idle_s - self.idle_server_s)[self.rest_group == 1]
+        return float(np.median(idle_s) - np.median(self.queued_s - self.queued_server_s))
 
     @property
     def occupied_s(self) -> np.ndarray:
         """For how long each idle request occupied a worker; never less than the server's own timings of it."""
-        return np.maximum(self.idle_s - self.pass_s, self.idle_s - self.idle_overhead_s)
+        return np.maximum(self.idle_s - self.pass_s, self.idle_server_s)
+
+    @property
+    def busy_s(self) -> float:
+        """The mean time in a worker that does not rest: that of full load."""
+        return float(self.queued_s.mean() if self.separated else self.occupied_s.mean())
 
     @property
     def utilisation(self) -> float:
         """The workers' share of time in use."""
-        return self.rate * float(self.occupied_s.mean()) / self.workers
+        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * self.busy_s
+        return self.rate * mean_s / self.workers
+
+    def service(self, count: int, generator: np.random.Generator) -> simulation.Service:
+        """Times in a worker for ``count`` arrivals, drawn from the requests that found one in the same state."""
+        occupied_s, rests_s = self.occupied_s, self.rests_s
+        if not self.separated:
+            return simulation.Service(generator.choice(occupied_s, size=(1, count)))
+        group = self.rest_group
+        states = [self.queued_s, *(occupied_s[group == number] for number in range(1, len(rests_s) + 1))]
+        return simulation.Service(np.array([generator.choice(times_s, size=count) for times_s in states]), rests_s.tolist())
 
     def resampled(self, generator: np.random.Generator) -> Calibration:
         """Another run as this one could have been (bootstrap): the same number of requests of each kind, drawn anew."""
         idle = generator.integers(len(self.idle_s), size=len(self.idle_s))
-        queued = generator.integers(max(len(self.queued_overhead_s), 1), size=len(self.queued_overhead_s))
+        queued = generator.integers(max(len(self.queued_s), 1), size=len(self.queued_s))
         return replace(
             self,
+            rest_s=self.rest_s[idle],
             idle_s=self.idle_s[idle],
-            idle_overhead_s=self.idle_overhead_s[idle],
-            queued_overhead_s=self.queued_overhead_s[queued],
+            idle_server_s=self.idle_server_s[idle],
             letters=self.letters[idle],
+            queued_s=self.queued_s[queued],
+            queued_server_s=self.queued_server_s[queued],
         )
 
     def by_length(self) -> list[tuple[int, float]]:
@@ -112,14 +149,16 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
             f"only {np.count_nonzero(idle)} of its requests found a worker idle, at least {_FEWEST_IDLE} are needed: "
             "calibrate for longer, at a lower rate"
         )
-    overhead_s = whole_s - server_s
     # A request sent just before a worker became free may still have been on its way: only what surely waited counts.
-    queued = inside & (free_s - rows["sent_s"] > np.median(overhead_s[idle]))
+    queued = inside & (free_s - rows["sent_s"] > np.median((whole_s - server_s)[idle]))
     found = Calibration(
+        np.minimum(rows["sent_s"] - free_s, _LONGEST_REST_S)[idle],
         whole_s[idle],
-        overhead_s[idle],
-        (rows["done_s"] - free_s - server_s)[queued],
+        server_s[idle],
         np.asarray(lengths)[rows["utterance"][idle]],
+        (rows["done_s"] - free_s)[queued],
+        server_s[queued],
+        np.count_nonzero(idle) / np.count_nonzero(inside),
         workers,
         np.count_nonzero(inside) / (end_s - start_s),
     )

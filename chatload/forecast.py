@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from chatload import arrivals, queueing, simulation
+from chatload import arrivals, simulation
 from chatload.calibration import Calibration
 from chatload.objective import Clause
 from chatload.statistics import PERCENTILES, needed_samples, percentile_name
@@ -76,8 +76,7 @@ class Forecast:
     """``latency_ms`` by percentile, ``errors`` as a share, ``capacity`` in arrivals per second.
 
     A percentile is None where the calibration or the run is too short for it. ``capacity`` is None for a trace.
-    ``utilisation`` is offered work over the workers' time, ``formula_ms`` the mean latency by Allen-Cunneen where that
-    speaks of this queue.
+    ``full_load`` is the rate that keeps all workers busy, ``utilisation`` the offered rate over that.
     """
 
     latency_ms: dict[str, Spread | None]
@@ -85,7 +84,6 @@ class Forecast:
     capacity: Spread | None
     full_load: float
     utilisation: float
-    formula_ms: float | None
 
 
 def at_rate(process: str, rate: float, duration_s: float) -> Traffic:
@@ -115,13 +113,12 @@ def forecast(calibration: Calibration, traffic: Traffic, fleet: Fleet, objective
         capacity,
         full,
         traffic.rate / full,
-        _formula_ms(calibration, traffic, fleet),
     )
 
 
 def full_load(calibration: Calibration, fleet: Fleet) -> float:
     """Arrivals per second that keep all workers busy."""
-    return calibration.workers * fleet.instances / float(calibration.occupied_s.mean())
+    return calibration.workers * fleet.instances / calibration.busy_s
 
 
 def forecastable(objective: Sequence[Clause]) -> list[Clause]:
@@ -153,9 +150,9 @@ def latencies_ms(calibration: Calibration, traffic: Traffic, fleet: Fleet, seed:
     generator = np.random.default_rng(drawing)
     calibration = calibration.resampled(generator)
     arrivals_s = traffic.arrivals_s(arriving)
-    service_s = generator.choice(calibration.occupied_s, size=len(arrivals_s))
+    service = calibration.service(len(arrivals_s), generator)
     instance = simulation.Instance(calibration.workers, fleet.queue_limit, fleet.timeout_s, calibration.pass_s)
-    latency_s = simulation.fleet_latencies_s(arrivals_s, service_s, instance, fleet.instances, fleet.routing, generator)
+    latency_s = simulation.fleet_latencies_s(arrivals_s, service, instance, fleet.instances, fleet.routing, generator)
     return latency_s[traffic.first :] * 1e3
 
 
@@ -217,16 +214,3 @@ def _mean_ms(latency_ms: np.ndarray) -> float:
 
 def _errors(latency_ms: np.ndarray) -> float:
     return float(np.isinf(latency_ms).mean())
-
-
-def _formula_ms(calibration: Calibration, traffic: Traffic, fleet: Fleet) -> float | None:
-    """The mean latency of Poisson arrivals split at random, if there is a steady state."""
-    if traffic.process != "poisson" or traffic.trace_s is not None or (fleet.instances > 1 and fleet.routing != "random"):
-        return None
-    service_s = calibration.occupied_s
-    mean_s, variation = float(service_s.mean()), float(service_s.var() / service_s.mean() ** 2)
-    rate = traffic.rate / fleet.instances
-    if rate * mean_s >= calibration.workers:
-        return None
-    wait_s = queueing.allen_cunneen_mean_wait_s(rate, mean_s, calibration.workers, 1.0, variation)
-    return (wait_s + mean_s + calibration.pass_s) * 1e3

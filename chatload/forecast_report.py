@@ -58,7 +58,6 @@ def machine(question: Question, found: Forecast) -> dict:
         "capacity": found.capacity and asdict(found.capacity),
         "full_load": found.full_load,
         "utilisation": found.utilisation,
-        "formula_mean_ms": found.formula_ms,
         "measured": _measured(calibration),
         "assumed": _assumed(question),
         "extrapolated": _extrapolated(question, found),
@@ -81,10 +80,7 @@ def _latency(found: Forecast) -> list[str]:
     errors = found.errors
     low, high = format_share(errors.low), format_share(errors.high)
     rows.append(["  no answer", format_share(errors.value), low if low == high else f"{low} to {high}"])
-    lines = table.lines(rows, left=(0, 2), indent="")
-    if found.formula_ms is not None:
-        lines.append(f"  the mean by formula (Allen-Cunneen) is {format_ms(found.formula_ms)} ms")
-    return lines
+    return table.lines(rows, left=(0, 2), indent="")
 
 
 def _cells(spread: Spread | None) -> list[str]:
@@ -121,28 +117,38 @@ def _measured(calibration: Calibration) -> list[str]:
     lines = [
         f"{calibration.rate:,.4g}/s, {_count(calibration.workers, 'worker')} {format_share(calibration.utilisation)} busy; "
         f"{len(occupied_ms):,} requests found a worker idle",
-        f"time in a worker: mean {format_ms(occupied_ms.mean())} ms, p50 {format_ms(np.quantile(occupied_ms, 0.5))}, "
-        f"p99 {format_ms(np.quantile(occupied_ms, 0.99))}",
-        f"its median by the utterance's length in characters: {lengths} ms",
+        f"ms in a worker that was idle: mean {format_ms(occupied_ms.mean())}, "
+        f"p50 {format_ms(np.quantile(occupied_ms, 0.5))}, p99 {format_ms(np.quantile(occupied_ms, 0.99))}",
+        f"its median by the utterance's length in characters: {lengths}",
     ]
     if calibration.separated:
-        lines.append(
-            f"time of an answer beside that: {calibration.pass_s * 1e3:.2f} ms, from "
-            f"{len(calibration.queued_overhead_s):,} requests served back to back"
-        )
+        by_rest = ", ".join(f"from {rest_ms:.1f} {format_ms(ms)}" for rest_ms, ms in _by_rest_ms(calibration))
+        lines += [
+            f"its mean by the ms for which the worker had rested: {by_rest}",
+            f"ms of one back to back: mean {format_ms(calibration.busy_s * 1e3)} ({len(calibration.queued_s):,} requests)",
+            f"ms of an answer beside the worker: {calibration.pass_s * 1e3:.2f}",
+        ]
     return lines
+
+
+def _by_rest_ms(calibration: Calibration) -> list[tuple[float, float]]:
+    occupied_s, group = calibration.occupied_s, calibration.rest_group
+    return [
+        (float(rest_s) * 1e3, float(occupied_s[group == number].mean()) * 1e3)
+        for number, rest_s in enumerate(calibration.rests_s, start=1)
+    ]
 
 
 def _assumed(question: Question) -> list[str]:
     """What no measurement stands behind."""
     lines = [
         f"{_count(question.calibration.workers, 'worker')} an instance, room for {question.fleet.queue_limit:,} to wait",
-        "times in a worker depend neither on each other nor on the load; the generator adds no lag",
+        "times in a worker depend on its rest, but neither on each other nor otherwise on the load; no lag of the generator",
         "the calibration's mix of utterances",
     ]
     if not question.calibration.separated:
         lines.append(
-            f"all of an answer's time is spent in a worker: only {len(question.calibration.queued_overhead_s)} requests "
+            f"all of an answer's time is spent in a worker: only {len(question.calibration.queued_s)} requests "
             "were served back to back, too few to tell"
         )
     return lines

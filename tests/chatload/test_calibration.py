@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 
 from chatload import samples
-from chatload.calibration import CalibrationError, calibrate
-from chatload.simulation import Instance, latencies_s
+from chatload.calibration import Calibration, CalibrationError, calibrate
+from chatload.simulation import Instance, Service, latencies_s
 
 SECONDS = 100.0
 LENGTHS = [10, 40]
 BESIDE_S, HANDOVER_S = 0.001, 0.0005
 
 
-def served(load: float, workers: int = 1, beside_s: float = BESIDE_S, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S."""
+def served(
+    load: float, workers: int = 1, beside_s: float = BESIDE_S, slower_s: float = 0.0, seed: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S.
+
+    A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing.
+    """
     generator = np.random.default_rng(seed)
     count = int(load * workers * SECONDS / 0.006)
     found = np.zeros(count, samples.DTYPE)
@@ -21,7 +26,8 @@ def served(load: float, workers: int = 1, beside_s: float = BESIDE_S, seed: int 
     found["utterance"] = generator.integers(len(LENGTHS), size=count)
     occupied_s = np.where(found["utterance"], 0.007, 0.005) + generator.uniform(-0.001, 0.001, count)
     found["intended_s"], found["sent_s"] = sent_s, sent_s
-    found["done_s"] = sent_s + latencies_s(sent_s, occupied_s, Instance(workers, 1000, np.inf, beside_s))
+    service = Service(np.array([occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
+    found["done_s"] = sent_s + latencies_s(sent_s, service, Instance(workers, 1000, np.inf, beside_s))
     found["tokenize_ms"], found["infer_ms"] = 0.1, (occupied_s - HANDOVER_S) * 1e3 - 0.1
     return found, occupied_s
 
@@ -37,11 +43,31 @@ def test_time_in_a_worker_is_told_from_time_beside_it(workers, beside_s):
     assert found.utilisation == pytest.approx(0.3, rel=0.05)
 
 
+def test_what_is_slower_after_a_rest_is_time_in_the_worker_and_drawn_after_a_rest():
+    found = calibrate(served(0.3, slower_s=0.002)[0], LENGTHS, 1, 0.0, SECONDS)
+    assert found.pass_s == pytest.approx(BESIDE_S, abs=1e-5)
+    assert found.busy_s == pytest.approx(0.006, rel=0.02)
+    service = found.service(5_000, np.random.default_rng(1))
+    assert len(service.times_s) == len(service.rests_s) + 1
+    means_s = service.times_s.mean(axis=1)
+    assert means_s[[0, 1]] == pytest.approx([0.006, 0.006], rel=0.03)
+    assert means_s[-1] == pytest.approx(0.008, rel=0.03)
+
+
+def test_even_arrivals_have_groups_of_rest_too():
+    alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s"), np.ones(300))
+    found = Calibration(**alike, rest_s=np.full(300, 0.02), letters=np.ones(300), idle_share=1.0, workers=1, rate=1.0)
+    assert found.rests_s.tolist() == [0.0]
+    assert found.service(5, np.random.default_rng(1)).times_s.shape == (2, 5)
+
+
 def test_without_requests_back_to_back_all_time_is_the_workers():
     rows, _ = served(0.03)
     found = calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
     assert (found.separated, found.pass_s) == (False, 0.0)
     assert np.array_equal(found.occupied_s, found.idle_s)
+    service = found.service(10, np.random.default_rng(1))
+    assert (service.times_s.shape, len(service.rests_s)) == ((1, 10), 0)
 
 
 def test_longer_utterances_take_longer():
@@ -64,8 +90,9 @@ def test_another_run_is_alike_but_not_the_same():
     other = found.resampled(np.random.default_rng(1))
     assert len(other.idle_s) == len(found.idle_s)
     assert set(other.idle_s) < set(found.idle_s)
-    # An overhead stays with its request.
-    assert other.idle_s - other.idle_overhead_s == pytest.approx(np.full(len(other.idle_s), 0.0055), abs=0.0021)
+    # What is known of a request stays with it.
+    overhead_s = other.idle_s - other.idle_server_s
+    assert overhead_s == pytest.approx(np.full(len(overhead_s), BESIDE_S + HANDOVER_S), abs=1e-6)
 
 
 def refusal(rows: np.ndarray, workers: int = 1) -> str:
