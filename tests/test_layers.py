@@ -64,7 +64,7 @@ EDGE = {"__main__", "cli", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}
-PURE_MAY |= {"heapq", "itertools", "xml"}
+PURE_MAY |= {"bisect", "heapq", "itertools", "xml"}
 NEVER_IN_PURE_CODE = {"open", "print", "input"}
 
 
