@@ -1,4 +1,4 @@
-"""Command line: chatload report, compare, cost, history. Files, arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, compare, cost, forecast, history. Files, arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from pathlib import Path
 
 from chatload import (
     __version__,
+    arrivals,
+    calibrated,
+    calibration,
     compare,
     compare_report,
     cost,
     findings,
     fold,
+    forecast,
+    forecast_report,
     history,
+    objective,
     prices,
     runfolder,
     runs,
     sides,
+    simulation,
     units,
     verdict,
 )
@@ -28,7 +35,18 @@ class OptionError(ValueError):
     """An option that cannot be used; the message names it and what would be right."""
 
 
-_MISTAKES = (runfolder.RunFolderError, runs.RunsError, sides.SideError, compare.CompareError, cost.CostError, OptionError)
+_MISTAKES = (
+    runfolder.RunFolderError,
+    runs.RunsError,
+    sides.SideError,
+    compare.CompareError,
+    cost.CostError,
+    calibrated.TraceError,
+    calibration.CalibrationError,
+    forecast.ForecastError,
+    objective.ObjectiveError,
+    OptionError,
+)
 _GATE_EXIT_CODES = {findings.SAME: 0, findings.WORSE: 1, findings.UNDECIDED: 2}
 
 
@@ -58,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
     _add_compare(commands)
     _add_cost(commands)
+    _add_forecast(commands)
     _add_history(commands)
     return parser
 
@@ -141,6 +160,70 @@ def _cost(options: argparse.Namespace) -> None:
     targets = [cost.Target(name, listed.of(options.region, name), cost.capacity(rows)) for name, rows in read.items()]
     print(cost.text(targets, options.questions, curve), end="")
     print(listed.origins(options.region, list(read)), end="")
+
+
+def _add_forecast(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "forecast",
+        help="latency and capacity at another rate or of more instances, simulated from one quiet run",
+        description="Simulates the queue of a server that RUN has shown at low load, and says what of the forecast is\n"
+        "measured, assumed and extrapolated.",
+        epilog="example: chatload forecast results/quiet --rate 300 --instances 2 --routing least-outstanding",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a valid run with workers at most 40 %% busy")
+    traffic = parser.add_mutually_exclusive_group(required=True)
+    traffic.add_argument("--rate", type=float, help="arrivals per second")
+    traffic.add_argument("--trace", type=Path, metavar="FILE", help="a CSV whose first column is each arrival's second")
+    parser.add_argument("--arrivals", choices=sorted(arrivals.PROCESSES), default="poisson", help="default: %(default)s")
+    parser.add_argument("--duration", default="60s", help="length of a simulated run at a rate (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="workers that served RUN, of each instance (default: 1)")
+    parser.add_argument("--instances", type=int, default=1, help="servers behind a balancer (default: 1)")
+    parser.add_argument("--routing", choices=simulation.ROUTINGS, default="round-robin", help="default: %(default)s")
+    parser.add_argument("--queue", type=int, default=100, help="requests that may wait at an instance (default: 100)")
+    parser.add_argument("--timeout", help="when a customer gives up (default: RUN's)")
+    parser.add_argument("--objective", help="what capacity is sought for (default: RUN's)")
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the forecast for machines")
+    parser.set_defaults(command=_forecast)
+
+
+def _forecast(options: argparse.Namespace) -> None:
+    for name, least, most in (("workers", 1, 1_000), ("instances", 1, 1_000), ("queue", 1, 1_000_000), ("seed", 0, 2**32)):
+        _check_within(least, most, f"--{name}", getattr(options, name))
+    run = calibrated.read(options.run, options.workers)
+    timeout_s = _duration_s("--timeout", options.timeout) if options.timeout else run.timeout_s
+    fleet = forecast.Fleet(options.instances, options.routing, options.queue, timeout_s)
+    wanted = objective.parse(options.objective or run.objective)
+    question = forecast_report.Question(run.about, run.calibration, _traffic(options), fleet, wanted, options.seed)
+    found = forecast.forecast(run.calibration, question.traffic, fleet, wanted, options.seed)
+    print(forecast_report.text(question, found), end="")
+    if options.json:
+        content = runfolder.plain(forecast_report.machine(question, found))
+        _write(options.json, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _traffic(options: argparse.Namespace) -> forecast.Traffic:
+    if options.trace:
+        return forecast.traced(calibrated.read_trace(options.trace))
+    if not 0 < options.rate < float("inf"):
+        raise OptionError(f"--rate {options.rate:g}: write a number above 0")
+    return forecast.at_rate(options.arrivals, options.rate, _duration_s("--duration", options.duration))
+
+
+def _check_within(least: int, most: int, flag: str, value: int) -> None:
+    if not least <= value <= most:
+        raise OptionError(f"{flag} {value}: write a whole number from {least} to {most}")
+
+
+def _duration_s(flag: str, text: str) -> float:
+    try:
+        duration_s = units.parse_duration_s(text)
+    except units.UnitError as error:
+        raise OptionError(f"{flag}: {error}") from error
+    if not duration_s:
+        raise OptionError(f"{flag} {text}: write a duration above 0")
+    return duration_s
 
 
 def _add_history(commands: argparse._SubParsersAction) -> None:

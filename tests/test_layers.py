@@ -14,6 +14,7 @@ STDLIB = set(sys.stdlib_module_names)
 PURE = {
     "abort",
     "arrivals",
+    "calibration",
     "compare",
     "compare_report",
     "contract",
@@ -24,18 +25,23 @@ PURE = {
     "faults",
     "figures",
     "findings",
+    "forecast",
+    "forecast_report",
     "history",
     "junit",
     "objective",
+    "queueing",
     "report",
     "samples",
     "settings",
+    "simulation",
     "statistics",
     "table",
     "units",
     "verdict",
 }
 RIM = {
+    "calibrated",
     "client",
     "dispatcher",
     "fold",
@@ -58,7 +64,7 @@ EDGE = {"__main__", "cli", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}
-PURE_MAY |= {"xml"}
+PURE_MAY |= {"bisect", "heapq", "itertools", "xml"}
 NEVER_IN_PURE_CODE = {"open", "print", "input"}
 
 

@@ -1,0 +1,200 @@
+"""Calibration: what a quiet run says of the server: the time of a request in a worker, and that of an answer beside it.
+
+A sample has the moments at which a request was sent and answered, not those at which a worker took it and was free again.
+Two kinds of requests tell them apart, given that ``workers`` serve one queue in order:
+
+- *idle*: it was sent when a worker was free. Answered - sent is the time in a worker and the time beside it (network, front
+  end) together.
+- *back to back*: it was still queued when a worker became free. Answered - the answer that freed the worker is the time in
+  the worker alone.
+
+The medians of the two, less the server's own timings of each request, differ by the time beside the worker (``pass_s``). Of
+the idle ones those after a short rest are taken for that: a core that has slept, or a cache that others have used, makes a
+request after a long rest slower, which is time in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heapreplace
+
+import numpy as np
+
+from chatload import samples, simulation
+from chatload.units import format_share
+
+HIGHEST_UTILISATION = 0.40
+_FEWEST_IDLE = 300
+_FEWEST_BACK_TO_BACK = 50
+_MOST_UNANSWERED = 0.01
+_LENGTH_GROUPS = 4
+_REST_GROUPS = 6
+_LONGEST_REST_S = 1e3  # of a worker that has had no request yet
+
+
+class CalibrationError(ValueError):
+    """A run that no forecast can be made from; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a run showed. Arrays have one value a request, in seconds.
+
+    Of those that found a worker idle: ``rest_s``, for how long it had been, ``idle_s``, their whole time, ``idle_server_s``,
+    the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
+    back: ``queued_s``, their time in the worker, and ``queued_server_s``. ``idle_share`` is how many of all were idle ones,
+    ``rate`` arrivals per second.
+    """
+
+    rest_s: np.ndarray
+    idle_s: np.ndarray
+    idle_server_s: np.ndarray
+    letters: np.ndarray
+    queued_s: np.ndarray
+    queued_server_s: np.ndarray
+    idle_share: float
+    workers: int
+    rate: float
+
+    @property
+    def separated(self) -> bool:
+        """Whether enough requests were served back to back to tell the time in the worker from that beside it."""
+        return len(self.queued_s) >= _FEWEST_BACK_TO_BACK
+
+    @property
+    def rests_s(self) -> np.ndarray:
+        """Where the groups begin into which the idle requests are sorted by the worker's rest, up to six; the first at 0."""
+        edges_s = np.unique(np.quantile(self.rest_s, np.arange(1, _REST_GROUPS) / _REST_GROUPS, method="lower"))
+        return np.concatenate([[0.0], edges_s[edges_s > self.rest_s.min()]])
+
+    @property
+    def rest_group(self) -> np.ndarray:
+        """The number of each idle request's group, from 1 on; none is empty."""
+        return np.searchsorted(self.rests_s, self.rest_s, side="right")
+
+    @property
+    def pass_s(self) -> float:
+        """What an answer takes beside its time in a worker; 0 where that could not be told apart.
+
+        Negative where a worker is busy with a request for longer than its answer takes.
+        """
+        if not self.separated:
+            return 0.0
+        idle_s = (self.idle_s - self.idle_server_s)[self.rest_group == 1]
+        return float(np.median(idle_s) - np.median(self.queued_s - self.queued_server_s))
+
+    @property
+    def occupied_s(self) -> np.ndarray:
+        """For how long each idle request occupied a worker; never less than the server's own timings of it."""
+        return np.maximum(self.idle_s - self.pass_s, self.idle_server_s)
+
+    @property
+    def busy_s(self) -> float:
+        """The mean time in a worker that does not rest: that of full load."""
+        return float(self.queued_s.mean() if self.separated else self.occupied_s.mean())
+
+    @property
+    def utilisation(self) -> float:
+        """The workers' share of time in use."""
+        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * self.busy_s
+        return self.rate * mean_s / self.workers
+
+    def service(self, count: int, generator: np.random.Generator) -> simulation.Service:
+        """Times in a worker for ``count`` arrivals, drawn from the requests that found one in the same state."""
+        occupied_s, rests_s = self.occupied_s, self.rests_s
+        if not self.separated:
+            return simulation.Service(generator.choice(occupied_s, size=(1, count)))
+        group = self.rest_group
+        states = [self.queued_s, *(occupied_s[group == number] for number in range(1, len(rests_s) + 1))]
+        return simulation.Service(np.array([generator.choice(times_s, size=count) for times_s in states]), rests_s.tolist())
+
+    def resampled(self, generator: np.random.Generator) -> Calibration:
+        """Another run as this one could have been (bootstrap): the same number of requests of each kind, drawn anew."""
+        idle = generator.integers(len(self.idle_s), size=len(self.idle_s))
+        queued = generator.integers(max(len(self.queued_s), 1), size=len(self.queued_s))
+        return replace(
+            self,
+            rest_s=self.rest_s[idle],
+            idle_s=self.idle_s[idle],
+            idle_server_s=self.idle_server_s[idle],
+            letters=self.letters[idle],
+            queued_s=self.queued_s[queued],
+            queued_server_s=self.queued_server_s[queued],
+        )
+
+    def by_length(self) -> list[tuple[int, float]]:
+        """(longest utterance in characters, median time in a worker) for up to four groups of like size, shortest first."""
+        edges = np.unique(np.quantile(self.letters, np.arange(1, _LENGTH_GROUPS + 1) / _LENGTH_GROUPS, method="higher"))
+        groups = np.searchsorted(edges, self.letters)
+        return [(int(edge), float(np.median(self.occupied_s[groups == number]))) for number, edge in enumerate(edges)]
+
+
+def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: float, end_s: float) -> Calibration:
+    """What the rows (samples.DTYPE) of a run say of a server with ``workers`` workers; ``lengths`` are its utterances'.
+
+    The measured window is from ``start_s`` to ``end_s``. Raises CalibrationError.
+    """
+    rows = rows[np.argsort(rows["sent_s"], kind="stable")]  # what was never sent comes last
+    answered = samples.answered(rows)
+    inside = (rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s)
+    _check_answers(rows, answered, inside)
+    rows, inside = rows[answered], inside[answered]
+    server_s = (rows["tokenize_ms"].astype(float) + rows["infer_ms"]) / 1e3
+    free_s = _free_s(rows["done_s"], workers)
+    whole_s = rows["done_s"] - rows["sent_s"]
+    idle = inside & (rows["sent_s"] >= free_s)
+    if np.count_nonzero(idle) < _FEWEST_IDLE:
+        raise CalibrationError(
+            f"only {np.count_nonzero(idle)} of its requests found a worker idle, at least {_FEWEST_IDLE} are needed: "
+            "calibrate for longer, at a lower rate"
+        )
+    # A request sent just before a worker became free may still have been on its way: only what surely waited counts.
+    queued = inside & (free_s - rows["sent_s"] > np.median((whole_s - server_s)[idle]))
+    found = Calibration(
+        np.minimum(rows["sent_s"] - free_s, _LONGEST_REST_S)[idle],
+        whole_s[idle],
+        server_s[idle],
+        np.asarray(lengths)[rows["utterance"][idle]],
+        (rows["done_s"] - free_s)[queued],
+        server_s[queued],
+        np.count_nonzero(idle) / np.count_nonzero(inside),
+        workers,
+        np.count_nonzero(inside) / (end_s - start_s),
+    )
+    _check_utilisation(found)
+    return found
+
+
+def _check_answers(rows: np.ndarray, answered: np.ndarray, inside: np.ndarray) -> None:
+    if not np.any(inside & answered):
+        raise CalibrationError("no request in its measured window was answered")
+    unanswered = 1 - float(np.mean(answered[inside]))
+    if unanswered > _MOST_UNANSWERED:
+        raise CalibrationError(
+            f"{format_share(unanswered)} of its requests got no answer, and how long they held a worker is unknown: "
+            "calibrate at a lower rate"
+        )
+    if np.isnan(rows["infer_ms"][answered]).any() or np.isnan(rows["tokenize_ms"][answered]).any():
+        raise CalibrationError(
+            "not all of its answers have the server's timings: serve what sends Server-Timing (CONTRACT.md)"
+        )
+
+
+def _free_s(done_s: np.ndarray, workers: int) -> np.ndarray:
+    """For each request in order of sending, the answer from which on a worker was free: the workers-th latest before it."""
+    latest_s = [-np.inf] * workers
+    free_s = []
+    for answered_s in done_s.tolist():
+        free_s.append(latest_s[0])
+        if answered_s > latest_s[0]:
+            heapreplace(latest_s, answered_s)
+    return np.array(free_s)
+
+
+def _check_utilisation(found: Calibration) -> None:
+    if found.utilisation > HIGHEST_UTILISATION:
+        raise CalibrationError(
+            f"its workers were {format_share(found.utilisation)} busy, at most {format_share(HIGHEST_UTILISATION)} will do: "
+            f"calibrate at {HIGHEST_UTILISATION / 2 / found.utilisation * found.rate:.3g}/s"
+        )

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chatload import samples
+from chatload.calibration import Calibration, CalibrationError, calibrate
+from chatload.simulation import Instance, Service, latencies_s
+
+SECONDS = 100.0
+LENGTHS = [10, 40]
+BESIDE_S, HANDOVER_S = 0.001, 0.0005
+
+
+def served(
+    load: float, workers: int = 1, beside_s: float = BESIDE_S, slower_s: float = 0.0, seed: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S.
+
+    A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing.
+    """
+    generator = np.random.default_rng(seed)
+    count = int(load * workers * SECONDS / 0.006)
+    found = np.zeros(count, samples.DTYPE)
+    sent_s = np.sort(generator.uniform(0, SECONDS, count))
+    found["utterance"] = generator.integers(len(LENGTHS), size=count)
+    occupied_s = np.where(found["utterance"], 0.007, 0.005) + generator.uniform(-0.001, 0.001, count)
+    found["intended_s"], found["sent_s"] = sent_s, sent_s
+    service = Service(np.array([occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
+    found["done_s"] = sent_s + latencies_s(sent_s, service, Instance(workers, 1000, np.inf, beside_s))
+    found["tokenize_ms"], found["infer_ms"] = 0.1, (occupied_s - HANDOVER_S) * 1e3 - 0.1
+    return found, occupied_s
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("beside_s", [0.0, BESIDE_S, -0.0003])
+def test_time_in_a_worker_is_told_from_time_beside_it(workers, beside_s):
+    rows, occupied_s = served(0.3, workers, beside_s)
+    found = calibrate(rows, LENGTHS, workers, 0.0, SECONDS)
+    assert found.separated
+    assert found.pass_s == pytest.approx(beside_s, abs=1e-5)
+    assert found.occupied_s.mean() == pytest.approx(occupied_s.mean(), rel=0.02)
+    assert found.utilisation == pytest.approx(0.3, rel=0.05)
+
+
+def test_what_is_slower_after_a_rest_is_time_in_the_worker_and_drawn_after_a_rest():
+    found = calibrate(served(0.3, slower_s=0.002)[0], LENGTHS, 1, 0.0, SECONDS)
+    assert found.pass_s == pytest.approx(BESIDE_S, abs=1e-5)
+    assert found.busy_s == pytest.approx(0.006, rel=0.02)
+    service = found.service(5_000, np.random.default_rng(1))
+    assert len(service.times_s) == len(service.rests_s) + 1
+    means_s = service.times_s.mean(axis=1)
+    assert means_s[[0, 1]] == pytest.approx([0.006, 0.006], rel=0.03)
+    assert means_s[-1] == pytest.approx(0.008, rel=0.03)
+
+
+def test_even_arrivals_have_groups_of_rest_too():
+    alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s"), np.ones(300))
+    found = Calibration(**alike, rest_s=np.full(300, 0.02), letters=np.ones(300), idle_share=1.0, workers=1, rate=1.0)
+    assert found.rests_s.tolist() == [0.0]
+    assert found.service(5, np.random.default_rng(1)).times_s.shape == (2, 5)
+
+
+def test_without_requests_back_to_back_all_time_is_the_workers():
+    rows, _ = served(0.03)
+    found = calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
+    assert (found.separated, found.pass_s) == (False, 0.0)
+    assert np.array_equal(found.occupied_s, found.idle_s)
+    service = found.service(10, np.random.default_rng(1))
+    assert (service.times_s.shape, len(service.rests_s)) == ((1, 10), 0)
+
+
+def test_longer_utterances_take_longer():
+    rows, _ = served(0.2)
+    (short, fast_s), (long, slow_s) = calibrate(rows, LENGTHS, 1, 0.0, SECONDS).by_length()
+    assert (short, long) == (10, 40)
+    assert (fast_s, slow_s) == (pytest.approx(0.005, rel=0.03), pytest.approx(0.007, rel=0.03))
+
+
+def test_warm_up_shows_the_queue_but_is_not_counted():
+    rows, _ = served(0.2)
+    found = calibrate(rows, LENGTHS, 1, SECONDS / 2, SECONDS)
+    assert len(found.idle_s) < np.count_nonzero(rows["intended_s"] >= SECONDS / 2)
+    assert found.rate == pytest.approx(0.2 / 0.006, rel=0.1)
+
+
+def test_another_run_is_alike_but_not_the_same():
+    rows, _ = served(0.2)
+    found = calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
+    other = found.resampled(np.random.default_rng(1))
+    assert len(other.idle_s) == len(found.idle_s)
+    assert set(other.idle_s) < set(found.idle_s)
+    # What is known of a request stays with it.
+    overhead_s = other.idle_s - other.idle_server_s
+    assert overhead_s == pytest.approx(np.full(len(overhead_s), BESIDE_S + HANDOVER_S), abs=1e-6)
+
+
+def refusal(rows: np.ndarray, workers: int = 1) -> str:
+    with pytest.raises(CalibrationError) as refused:
+        calibrate(rows, LENGTHS, workers, 0.0, SECONDS)
+    return str(refused.value)
+
+
+def test_what_cannot_be_calibrated_from_is_refused():
+    assert "% busy, at most 40.0 % will do: calibrate at 33" in refusal(served(0.6)[0])
+    assert "requests found a worker idle, at least 300 are needed" in refusal(served(0.01)[0])
+    assert "no request in its measured window" in refusal(served(0.2)[0][:0])
+    rows, _ = served(0.2)
+    untimed, failed = rows.copy(), rows.copy()
+    untimed["infer_ms"] = np.nan
+    failed["outcome"][::20] = 503
+    assert "serve what sends Server-Timing" in refusal(untimed)
+    assert "5.01 % of its requests got no answer" in refusal(failed)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from chatload import objective, queueing
+from chatload.calibration import Calibration
+from chatload.forecast import Fleet, Forecast, ForecastError, Spread, Traffic, forecast, holds, latencies_ms, spread
+
+SERVICE_S = 0.004
+ONE = Fleet(1, "random", 100, 10.0)
+
+
+def exponential(count: int = 4_000, workers: int = 1, beside_s: float = 0.001) -> Calibration:
+    """A server of exponential service times, that answers ``beside_s`` later and reports no timings."""
+    service_s = np.random.default_rng(1).exponential(SERVICE_S, count)
+    service_s *= SERVICE_S / service_s.mean()
+    rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, count), np.zeros(count)
+    return Calibration(rest_s, service_s + beside_s, unknown_s, np.full(count, 20), service_s, unknown_s, 1.0, workers, 10.0)
+
+
+def make(rate: float, calibration: Calibration, fleet: Fleet = ONE, goal: str = "p95<20ms", count: int = 2_000) -> Forecast:
+    return forecast(calibration, Traffic("poisson", rate, count), fleet, objective.parse(goal), 1)
+
+
+def test_one_exponential_worker_is_forecast_as_the_formula_says():
+    found = make(150.0, exponential())
+    expected_ms = 1e3 * queueing.mm1_latency_percentile_s(150.0, SERVICE_S, 0.95) + 1
+    p95 = found.latency_ms["p95"]
+    assert p95.value == pytest.approx(expected_ms, rel=0.1)
+    assert p95.low < expected_ms < p95.high
+    assert found.latency_ms["mean"].value == pytest.approx(1e3 / (1 / SERVICE_S - 150) + 1, rel=0.1)
+    assert found.utilisation == pytest.approx(0.6, rel=0.01)
+    assert found.errors.value == 0
+
+
+def test_capacity_is_where_the_formula_meets_the_objective():
+    # Of 20 ms one is beside the worker: -ln(0.05) / (1/S - rate) = 19 ms.
+    expected = 1 / SERVICE_S + math.log(0.05) / 0.019
+    capacity = make(50.0, exponential()).capacity
+    assert capacity.low < expected < capacity.high
+    assert capacity.value == pytest.approx(expected, rel=0.1)
+
+
+def test_more_instances_carry_more_and_better_routing_more_still():
+    alone = make(50.0, exponential(1_000), count=1_000).capacity.value
+    spread_out, least = (
+        make(50.0, exponential(1_000), Fleet(4, routing, 100, 10.0), count=3_000).capacity.value
+        for routing in ("random", "least-outstanding")
+    )
+    assert spread_out == pytest.approx(4 * alone, rel=0.1)
+    assert least > 1.1 * spread_out
+
+
+def test_what_is_offered_beyond_full_load_is_refused():
+    found = make(2 / SERVICE_S, exponential(), count=3_000)
+    assert found.errors.value == pytest.approx(0.5, abs=0.03)
+    assert found.latency_ms["p95"].value == math.inf
+
+
+def test_an_objective_that_no_rate_meets_has_capacity_zero_and_one_on_errors_may_exceed_full_load():
+    assert make(50.0, exponential(), goal="p99<1ms").capacity.value == 0
+    assert make(50.0, exponential(), goal="errors<50%").capacity.value == pytest.approx(2 / SERVICE_S, rel=0.05)
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not():
+    traffic = Traffic("poisson", 100.0, 1_000)
+    first, again, other = (latencies_ms(exponential(), traffic, ONE, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(first) == 900
+
+
+def test_a_trace_arrives_as_it_did():
+    burst = Traffic("trace", 1.0, 50, np.zeros(50))
+    found = forecast(exponential(), burst, ONE, objective.parse("p95<20ms"), 1)
+    assert found.latency_ms["p50"].value == pytest.approx(25 * SERVICE_S * 1e3, rel=0.2)
+    assert found.capacity is None
+
+
+def test_percentiles_are_claimed_only_where_the_calibration_carries_them():
+    found = make(100.0, exponential(1_000), count=5_000).latency_ms
+    assert found["p99"].value is not None
+    assert found["p99.9"] is None
+
+
+def test_what_cannot_be_forecast_is_refused():
+    with pytest.raises(ForecastError, match="no clause on latency or errors"):
+        make(50.0, exponential(), goal="accuracy>97%")
+    with pytest.raises(ForecastError, match=r"p99.9<1s needs 3,688 requests .* and there are 1,000: calibrate for longer"):
+        make(50.0, exponential(1_000), goal="p99.9<1s", count=9_000)
+    with pytest.raises(ForecastError, match=r"p99<1s needs 368 requests .* and there are 90: .* write a longer --duration"):
+        make(50.0, exponential(1_000), goal="p99<1s", count=100)
+    with pytest.raises(ForecastError, match="39,000,000,000 arrivals to simulate"):
+        make(50.0, exponential(), count=10**9)
+
+
+def test_a_clause_holds_below_its_limit():
+    latency_ms = np.array([1.0, 2.0, 3.0, math.inf])
+    assert [
+        holds(latency_ms, clause) for clause in objective.parse("p50<2.5ms,p50<2ms,errors<26%,errors<25%,mean<2.1ms")
+    ] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_the_spread_is_from_the_smallest_to_the_largest():
+    assert spread([3.0, math.inf, 1.0]) == Spread(3.0, 1.0, math.inf)
