@@ -13,6 +13,7 @@ STDLIB = set(sys.stdlib_module_names)
 
 PURE = {
     "abort",
+    "arrival_spec",
     "arrivals",
     "compare",
     "compare_report",
@@ -32,6 +33,7 @@ PURE = {
     "settings",
     "statistics",
     "table",
+    "timetable",
     "units",
     "verdict",
 }
@@ -53,6 +55,7 @@ RIM = {
     "runs",
     "sides",
     "timer",
+    "traces",
 }
 EDGE = {"__main__", "cli", "locust_adapter"}
 
