@@ -58,7 +58,10 @@ def test_gamma_gaps_have_their_coefficient_of_variation_and_counts_its_square(cv
     times_s = played(timetable.gamma(20.0, cv, timetable.seed(1)), 20_000.0)
     gaps_s = np.diff(times_s)
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(cv, rel=0.03)
-    assert stats.kstest(gaps_s[::20], "gamma", args=(1 / cv**2, 0, cv**2 / 20)).pvalue > 0.001
+    # At points that are wide beside the rounding of a sum of gaps, which swallows the smallest of a bursty process.
+    shares = np.array([0.4, 0.6, 0.8, 0.9, 0.99])
+    points_s = stats.gamma.ppf(shares, 1 / cv**2, scale=cv**2 / 20)
+    assert np.searchsorted(np.sort(gaps_s), points_s) / len(gaps_s) == pytest.approx(shares, abs=0.004)
     per_window = counts(times_s, 20.0, 20_000.0)
     assert per_window.var() / per_window.mean() == pytest.approx(cv**2, rel=0.2)
 
