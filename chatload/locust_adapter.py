@@ -17,22 +17,25 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import gevent
+import numpy as np
 from locust import User, events
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from chatload import (
     abort,
+    arrival_spec,
     arrivals,
     contract,
     corpus,
+    corpus_file,
     duration,
     fold,
     generator,
@@ -43,6 +46,7 @@ from chatload import (
     runfolder,
     samples,
     settings,
+    traces,
     verdict,
 )
 
@@ -221,9 +225,17 @@ class _Session:
         """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
         tls = generator.Tls(wanted.ca_file, wanted.insecure)
         generator.resolve(wanted.host, tls)
-        split, utterances = corpus.choose_split(read_corpus(wanted.corpus))
+        self._check_arrivals(arrival_spec.parse(wanted.arrivals))
+        split, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
         token = generator.read_token(wanted.token_file)
         return preflight.check(wanted.host, tls.context(), token, utterances[0].text, wanted.timeout_s), split, utterances
+
+    def _check_arrivals(self, spec: arrival_spec.Spec) -> None:
+        if spec.dealt and self.environment.shape_class is not None:
+            raise arrivals.ArrivalsError(
+                f"--arrivals {spec.name} plans the whole run at its start, so it cannot follow a load shape; use poisson"
+            )
+        traces.check(spec)
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
@@ -240,6 +252,7 @@ class _Session:
         assert runner is not None
         users, stream_rate = self._users_and_stream_rate(wanted)
         workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
+        rate = self._deal(wanted, users * stream_rate)
         started = datetime.now().astimezone()
         scenario = (Stream._scenario or Stream).__name__.lower()
         run_id = f"{started:%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
@@ -248,7 +261,7 @@ class _Session:
             "started": started.isoformat(timespec="seconds"),
             "scenario": scenario,
             "host": wanted.host,
-            "rate": users * stream_rate,
+            "rate": rate,
             "stream_rate": stream_rate,
             "arrivals": wanted.arrivals,
             "seed": wanted.seed,
@@ -260,6 +273,7 @@ class _Session:
             "duration_s": None,
             "timeout_s": wanted.timeout_s,
             "workers": len(workers),
+            "parts": len(self.environment.parsed_options.dealt_to),  # type: ignore[union-attr]
             "edits": [],
             "interrupted": "",
             "aborted": "",
@@ -272,9 +286,7 @@ class _Session:
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
-            print(
-                f"chatload: {duration.advice(clauses, users * stream_rate, wanted.warmup_s, wanted.run_time_s)}", flush=True
-            )
+            print(f"chatload: {duration.advice(clauses, rate, wanted.warmup_s, wanted.run_time_s)}", flush=True)
 
     def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
         """How many users there will be and what each offers.
@@ -294,20 +306,45 @@ class _Session:
         options.stream_rate_exact = exact  # travels to the workers with the other options
         return users, exact
 
+    def _deal(self, wanted: settings.Settings, rate: float) -> float:
+        """Deals the run's timetable, where it has one, to the workers that are here now; returns its mean rate."""
+        options, runner = self.environment.parsed_options, self.environment.runner
+        assert options is not None
+        # Both travel to the workers with the other options.
+        options.dealt_to = sorted(map(runner.get_worker_index, runner.clients)) if isinstance(runner, MasterRunner) else [0]
+        options.dealt_rate = rate
+        return traces.mean_rate(arrival_spec.parse(wanted.arrivals), rate, wanted.seed, wanted.run_time_s)
+
+    def _dealt(self, wanted: settings.Settings, worker: int) -> tuple[int | None, Iterator[np.ndarray] | None]:
+        """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""
+        spec, options = arrival_spec.parse(wanted.arrivals), self.environment.parsed_options
+        assert options is not None
+        if not spec.dealt:
+            return None, None
+        if worker not in options.dealt_to:
+            logger.warning("chatload: this worker came after the run's arrivals had been dealt, and sends none of them")
+            return None, iter(())
+        dealt = options.dealt_to.index(worker), len(options.dealt_to)
+        return dealt[0], traces.part(spec, options.dealt_rate, wanted.seed, dealt, wanted.run_time_s or math.inf)
+
     def _start_generator(self, wanted: settings.Settings) -> None:
         runner = self.environment.runner
-        _, utterances = corpus.choose_split(read_corpus(wanted.corpus))
+        _, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
+        worker = max(getattr(runner, "worker_index", 0), 0)
+        part, dealt = self._dealt(wanted, worker)
         plan = generator.Plan(
             url=wanted.host,
             token_file=wanted.token_file,
             tls=generator.Tls(wanted.ca_file, wanted.insecure),
             arrivals=wanted.arrivals,
             seed=wanted.seed,
-            worker=max(getattr(runner, "worker_index", 0), 0),
+            worker=worker,
             timeout_s=wanted.timeout_s,
             max_in_flight=wanted.max_in_flight,
             run_time_s=wanted.run_time_s,
             utterances=utterances,
+            dealt=dealt,
+            part=part,
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
         self._generator = generator.Generator(plan, self._keep)
@@ -441,7 +478,10 @@ class _Run:
 
     def note_users(self, users: int) -> None:
         """Marks a change of the number of users after the first ones have started: the rate was edited."""
-        if self._users is not None and users != self._users:
+        changed = self._users is not None and users != self._users
+        if changed and arrival_spec.parse(self.header["arrivals"]).dealt:
+            logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
+        elif changed:
             self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
         self._users = users
 
@@ -465,17 +505,6 @@ class _Run:
         if done.stderr:
             logger.error(done.stderr.strip())
         return done.stdout
-
-
-def read_corpus(path: str) -> list[corpus.Utterance]:
-    """The utterances of a corpus file. Raises corpus.CorpusError."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise corpus.CorpusError(f"corpus {path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise corpus.CorpusError(f"corpus {path}: cannot be read ({error.strerror})") from error
-    return corpus.parse(text, path)
 
 
 def _check_results(folder: Path) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload import abort, arrivals, contract, objective
+from chatload import abort, arrival_spec, contract, objective
+from chatload.arrivals import ArrivalsError
 from chatload.units import UnitError, parse_duration_s
 
 
@@ -32,7 +33,7 @@ class Option:
 OPTIONS = (
     Option("rate", 0.0, "offered utterances per second in all; sets the number of users (0: users decide)"),
     Option("stream_rate", 1.0, "utterances per second of one stream (one Locust user)"),
-    Option("arrivals", "poisson", f"arrival process: {', '.join(sorted(arrivals.PROCESSES))}"),
+    Option("arrivals", "poisson", f"arrival process, NAME[:key=value,...]: {arrival_spec.EXAMPLES}"),
     Option("corpus", "corpus/support.tsv", "file of utterances to replay; its test split where it has one"),
     Option("seed", 1, "seed of arrivals and utterances: same seed, same plan"),
     Option("warmup", "5s", "time at the start that is left out of the summary"),
@@ -99,10 +100,9 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
     try:
         contract.split_host(settings.host)
         objective.parse(settings.objective)
-    except (contract.HostError, objective.ObjectiveError) as error:
+        arrival_spec.parse(settings.arrivals)
+    except (contract.HostError, objective.ObjectiveError, ArrivalsError) as error:
         raise SettingsError(str(error)) from error
-    if settings.arrivals not in arrivals.PROCESSES:
-        raise SettingsError(f"--arrivals {settings.arrivals!r}: choose one of {', '.join(sorted(arrivals.PROCESSES))}")
     if settings.timeout_s <= 0:
         raise SettingsError("--timeout 0: give the answers some time, for example 10s")
     if settings.run_time_s and settings.warmup_s >= settings.run_time_s:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatload import fold, runfolder, samples
+from chatload import arrival_spec, fold, runfolder, samples, traces
 from chatload.corpus import Utterance
 
 RATE, SECONDS = 100.0, 60
@@ -46,7 +46,7 @@ def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, go
     parts.append(0, rows, ["greet"])
     if facts:
         cpu = [[float(second), 0.1 * second] for second in range(SECONDS)]
-        parts.end(0, {"worker": 0, "rates": [[0.0, RATE]], "cpu": cpu, "ended_s": float(SECONDS)})
+        parts.end(0, {"worker": 0, "part": 0, "rates": [[0.0, RATE]], "cpu": cpu, "ended_s": float(SECONDS)})
     parts.close()
     return fold.finish(folder)
 
@@ -173,3 +173,41 @@ def test_truncated_parts_are_refused_not_guessed(tmp_path):
     (folder / "parts" / "corpus.json").write_text("[[")
     with pytest.raises(runfolder.RunFolderError, match="its parts cannot be read"):
         fold.show(folder)
+
+
+BURSTS = "onoff:peak=5,on=10s,off=50s"
+
+
+def dealt(parts: int) -> np.ndarray:
+    """The arrivals of the first of some generator processes."""
+    return np.concatenate(list(traces.part(arrival_spec.parse(BURSTS), RATE, 1, (0, parts), float(SECONDS))))
+
+
+def test_a_dealt_run_is_held_against_its_own_count_and_not_against_a_steady_state(tmp_path):
+    content = finish(
+        tmp_path / "run", lambda at_s: noise(at_s) + at_s / 100, dealt(1), header={"arrivals": BURSTS, "parts": 1}
+    )
+    assert content["run"]["conduct"]["expected"] == content["summary"]["planned"] == len(dealt(1))
+    assert abs(len(dealt(1)) - RATE * SECONDS) > 5 * (RATE * SECONDS) ** 0.5  # a Poisson count would be refused
+    assert not content["run"]["conduct"]["poisson"]
+    assert content["verdict"]["outcome"] == "pass", reasons(content)
+
+
+def test_a_dealt_run_that_misses_arrivals_is_invalid(tmp_path):
+    content = finish(tmp_path / "run", noise, dealt(1)[:-5], header={"arrivals": BURSTS, "parts": 1})
+    assert content["verdict"]["outcome"] == "invalid"
+    assert f"offered {len(dealt(1)) - 5:,} arrivals where the plan foresaw {len(dealt(1)):,}" in reasons(content)
+
+
+def test_of_a_dealt_run_with_a_lost_process_the_part_of_the_other_is_expected(tmp_path):
+    content = finish(tmp_path / "run", noise, dealt(2), header={"arrivals": BURSTS, "parts": 2, "workers": 2})
+    end_s = content["run"]["duration_s"]
+    assert content["run"]["conduct"]["expected"] == np.count_nonzero(dealt(2) < end_s)
+    assert "1 worker(s) lost" in reasons(content)
+    assert "offered" not in reasons(content)
+
+
+def test_a_run_whose_trace_is_gone_says_so(tmp_path):
+    header = {"arrivals": f"trace:file={tmp_path}/gone.csv", "parts": 1}
+    with pytest.raises(runfolder.RunFolderError, match=r"cannot be counted: trace .*gone\.csv: cannot be read"):
+        finish(tmp_path / "run", noise, header=header)
