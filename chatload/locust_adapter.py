@@ -252,7 +252,7 @@ class _Session:
         assert runner is not None
         users, stream_rate = self._users_and_stream_rate(wanted)
         workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
-        rate = self._deal(wanted, users * stream_rate)
+        mean_rate = self._deal(wanted, users * stream_rate)
         started = datetime.now().astimezone()
         scenario = (Stream._scenario or Stream).__name__.lower()
         run_id = f"{started:%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
@@ -261,7 +261,7 @@ class _Session:
             "started": started.isoformat(timespec="seconds"),
             "scenario": scenario,
             "host": wanted.host,
-            "rate": rate,
+            "rate": mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate,
             "stream_rate": stream_rate,
             "arrivals": wanted.arrivals,
             "seed": wanted.seed,
@@ -286,7 +286,7 @@ class _Session:
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
-            print(f"chatload: {duration.advice(clauses, rate, wanted.warmup_s, wanted.run_time_s)}", flush=True)
+            print(f"chatload: {duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s)}", flush=True)
 
     def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
         """How many users there will be and what each offers.

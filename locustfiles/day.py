@@ -1,7 +1,7 @@
 """Day: does a day's peak fit on this machine, when its night and its morning come before?
 
 The day in corpus/day.txt is played 24 times as fast: an hour with --run-time 1h.
---rate is its mean, its peak is 1.8 times that.
+--rate is its mean, its peak is 1.9 times that.
 """
 
 from chatload.locust_adapter import Stream

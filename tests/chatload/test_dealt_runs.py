@@ -38,3 +38,26 @@ def test_a_file_that_is_not_there_is_refused_before_the_first_request(stand_in, 
     assert done.returncode == 2
     assert done.stderr.startswith("chatload: trace nowhere.csv: cannot be read")
     assert not locust.results.exists()
+
+
+SHAPE = """
+from locust import LoadTestShape
+from chatload.locust_adapter import Stream
+
+class Steps(Stream):
+    arrivals = "gamma:cv=3"
+
+class Rates(LoadTestShape):
+    def tick(self):
+        return (50, 50) if self.get_run_time() < 2 else None
+"""
+
+
+def test_a_load_shape_is_refused_with_a_plan_that_cannot_follow_it(stand_in, locust):
+    scenario = locust.folder / "steps.py"
+    scenario.write_text(SHAPE)
+    done = locust.run(*QUIET, "--host", stand_in("null"), scenario=str(scenario))
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "chatload: --arrivals gamma plans the whole run at its start, so it cannot follow a load shape"
+    )

@@ -71,7 +71,16 @@ def test_the_rate_of_a_trace_is_that_of_what_is_played(tmp_path):
     assert traces.mean_rate(spec(path), 99.0, 1, 0) == 0.5
     assert traces.mean_rate(spec(path), 99.0, 1, 4.0) == 1
     assert traces.mean_rate(spec(path, speed=2), 99.0, 1, 2.0) == 2
-    assert traces.mean_rate(arrival_spec.parse("gamma"), 99.0, 1, 2.0) == 99
+    with pytest.raises(arrivals.ArrivalsError, match="no arrival in the part of it that this run plays"):
+        traces.mean_rate(spec(path, start=4), 99.0, 1, 5.0)
+
+
+def test_the_rate_of_other_timetables_is_that_of_the_run():
+    day = arrival_spec.parse("profile:start=3h,speed=24")
+    night = traces.mean_rate(day, 100.0, 1, 300.0)
+    assert night == pytest.approx(100 * (6 + 6) / 2 * 24 / 1708, rel=0.05)
+    assert traces.mean_rate(day, 100.0, 1, 0) == 100
+    assert traces.mean_rate(arrival_spec.parse("poisson"), 99.0, 1, 2.0) == 99
 
 
 @pytest.mark.parametrize(
@@ -107,4 +116,4 @@ def test_the_day_that_ships_has_24_hours_and_its_mean():
     assert len(found) == pytest.approx(30 * 3_600, rel=0.02)
     hours = np.histogram(found, bins=24, range=(0, 3_600))[0]
     assert np.argmax(hours) == 11
-    assert hours.max() / hours.mean() == pytest.approx(1.82, abs=0.06)
+    assert hours.max() / hours.mean() == pytest.approx(132 * 24 / 1708, abs=0.06)
