@@ -86,7 +86,9 @@ def _write_reports(folder: Path, content: dict, found: runfolder.Rows) -> None:
 
 def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
     """The end of the measured window: the planned one, or the moment at which the first generator stopped."""
-    ends = [fact["ended_s"] for fact in facts]
+    dealt = arrival_spec.parse(header["arrivals"]).dealt
+    # One that had no part of the timetable came late, and counts its seconds from then.
+    ends = [fact["ended_s"] for fact in facts if not dealt or fact["part"] is not None]
     if len(facts) < header["workers"] or not ends:  # cut: all that is known is the last arrival
         ends.append(float(rows["intended_s"].max()) if len(rows) else 0.0)
     if header["run_time_s"]:

@@ -211,3 +211,9 @@ def test_a_run_whose_trace_is_gone_says_so(tmp_path):
     header = {"arrivals": f"trace:file={tmp_path}/gone.csv", "parts": 1}
     with pytest.raises(runfolder.RunFolderError, match=r"cannot be counted: trace .*gone\.csv: cannot be read"):
         finish(tmp_path / "run", noise, header=header)
+
+
+def test_a_process_that_came_too_late_for_its_part_does_not_end_the_window():
+    header = {"arrivals": "gamma", "workers": 2, "run_time_s": 10.0}
+    facts = [{"ended_s": 9.5, "part": 0}, {"ended_s": 3.0, "part": None}]
+    assert fold._end_s(header, facts, np.empty(0, dtype=samples.DTYPE)) == 9.5
