@@ -56,7 +56,7 @@ def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path:
     if hasattr(classifier, "set_attn_implementation"):
         classifier.set_attn_implementation("eager")
     # The exporter whose output the fusion knows was the only one before torch 2.
-    older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    older: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with torch.no_grad(), warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # the tracer's, of every branch; check finds those that matter
         torch.onnx.export(
