@@ -88,7 +88,7 @@ def test_what_cannot_be_read_is_named_after_what_can(tmp_path, capsys):
     assert "run-3" not in out
     assert err.count("\n") == 1
     assert "killed holds an unfinished run" in err
-    assert "run-3/run.json is not as chatload writes it" in err
+    assert "run-3/run.json is damaged or of another version of chatload" in err
 
 
 def test_a_folder_without_runs_is_one_clear_line(tmp_path, capsys):

@@ -213,7 +213,7 @@ def exchange_samples(folder: Path) -> None:
     ("damage", "said"),
     [
         (break_schema, "has schema 99, this version of chatload reads schema 1"),
-        (break_summary, "is not as chatload writes it (KeyError('planned'))"),
+        (break_summary, "is damaged or of another version of chatload (Object missing required field `planned`"),
         (break_objective, "is not as chatload writes it"),
         (truncate("run.json"), "run.json cannot be read"),
         (truncate("samples.parquet"), "samples.parquet cannot be read"),
