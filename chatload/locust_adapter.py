@@ -252,7 +252,7 @@ class _Session:
         assert runner is not None
         users, stream_rate = self._users_and_stream_rate(wanted)
         workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
-        mean_rate = self._deal(wanted, users * stream_rate)
+        parts, mean_rate = self._deal(wanted, users * stream_rate)
         started = datetime.now().astimezone()
         scenario = (Stream._scenario or Stream).__name__.lower()
         run_id = f"{started:%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
@@ -273,7 +273,7 @@ class _Session:
             "duration_s": None,
             "timeout_s": wanted.timeout_s,
             "workers": len(workers),
-            "parts": len(self.environment.parsed_options.dealt_to),  # type: ignore[union-attr]
+            "parts": parts,
             "edits": [],
             "interrupted": "",
             "aborted": "",
@@ -306,14 +306,15 @@ class _Session:
         options.stream_rate_exact = exact  # travels to the workers with the other options
         return users, exact
 
-    def _deal(self, wanted: settings.Settings, rate: float) -> float:
-        """Deals the run's timetable, where it has one, to the workers that are here now; returns its mean rate."""
+    def _deal(self, wanted: settings.Settings, rate: float) -> tuple[int, float]:
+        """Deals the run's timetable, where it has one, to the workers here now; returns (workers, its mean rate)."""
         options, runner = self.environment.parsed_options, self.environment.runner
         assert options is not None
         # Both travel to the workers with the other options.
         options.dealt_to = sorted(map(runner.get_worker_index, runner.clients)) if isinstance(runner, MasterRunner) else [0]
         options.dealt_rate = rate
-        return traces.mean_rate(arrival_spec.parse(wanted.arrivals), rate, wanted.seed, wanted.run_time_s)
+        mean_rate = traces.mean_rate(arrival_spec.parse(wanted.arrivals), rate, wanted.seed, wanted.run_time_s)
+        return len(options.dealt_to), mean_rate
 
     def _dealt(self, wanted: settings.Settings, worker: int) -> tuple[int | None, Iterator[np.ndarray] | None]:
         """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""

@@ -118,7 +118,7 @@ def _read_in_process(path: Path) -> Side:
         str(path),
         f"{about['model']} for {about['target']}, recipe {about['recipe']}, {about['threads']} threads in process, "
         f"{len(windows['p50'])} intervals in {format_duration(about['duration_s'])}",
-        {"measured": "the model in process", "model": about["model"]},
+        {"measured": "the model in process", "corpus": str(about["corpus"]), "model": about["model"]},
         windows=windows,
     )
 
@@ -133,7 +133,7 @@ def _read_in_process_header(path: Path) -> dict:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != _IN_PROCESS_SCHEMA:
         raise SideError(f"{path} has schema {schema!r}, this version of chatload reads schema {_IN_PROCESS_SCHEMA}")
-    missing = [name for name in ("model", "target", "recipe", "threads", "duration_s") if name not in content]
+    missing = [name for name in ("model", "corpus", "target", "recipe", "threads", "duration_s") if name not in content]
     if missing:
         raise SideError(f"{path} is not as make inprocess writes it: it lacks {', '.join(missing)}")
     return content

@@ -119,9 +119,10 @@ def run_inprocess(options: argparse.Namespace) -> int:
     from model.corpus import read_corpus
     from model.inprocess import Wish, measure
 
-    utterances, _ = read_corpus(options.corpus).test()
+    utterances, split = read_corpus(options.corpus).test()
     texts = [utterance.text for utterance in utterances]
-    measure(Wish(options.archive, texts, options.threads, options.duration, options.interval, options.results))
+    corpus = f"{options.corpus} (split {split}, {len(texts)} utterances)"
+    measure(Wish(options.archive, corpus, texts, options.threads, options.duration, options.interval, options.results))
     return 0
 
 

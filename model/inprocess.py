@@ -39,9 +39,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Wish:
-    """What to measure: the model in an archive on some CPU threads, asked these texts in turn, for how long."""
+    """What to measure: the model in an archive on some CPU threads, asked the texts of a corpus in turn, for how long."""
 
     archive: Path
+    corpus: str
     texts: list[str]
     threads: int
     duration_s: float
@@ -152,7 +153,7 @@ def described(facts: dict[str, Any], wish: Wish) -> dict[str, Any]:
         "engine": facts["engine"],
         "precision": facts["precision"],
         "threads": wish.threads,
-        "utterances": len(wish.texts),
+        "corpus": wish.corpus,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "duration_s": wish.duration_s,
         "versions": facts["versions"],

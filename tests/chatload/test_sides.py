@@ -12,7 +12,15 @@ import pytest
 from chatload import cli, compare, runfolder, runs, sides
 from tests.chatload.made_runs import make_run
 
-HEADER = {"schema": 1, "target": "cpu", "recipe": "tuned", "model": "minilm", "threads": 1, "duration_s": 30.0}
+HEADER = {
+    "schema": 1,
+    "target": "cpu",
+    "recipe": "tuned",
+    "model": "minilm",
+    "corpus": "c.tsv",
+    "threads": 1,
+    "duration_s": 30.0,
+}
 
 
 def latency_ms(count: int, factor: float = 1.0, seed: int = 1) -> np.ndarray:
@@ -75,6 +83,13 @@ def test_repeated_runs_are_read_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 2, 1):
         make_run(tmp_path / str(number), np.full(200, float(number)))
     assert [run.latency_ms[0] for run in sides.read(tmp_path).runs] == pytest.approx([1, 2, 10])
+
+
+def test_in_process_benchmarks_of_different_corpora_are_refused(tmp_path, capsys):
+    a, b = make_in_process(tmp_path / "a.csv", 50), make_in_process(tmp_path / "b.csv", 60, corpus="other.tsv")
+    assert "corpus: c.tsv against other.tsv" in refused(capsys, "compare", a, b)
+    cli.main(["compare", str(a), str(b), "--anyway"])
+    assert "throughput/s" in capsys.readouterr().out
 
 
 def test_repeated_runs_of_different_kinds_are_refused(tmp_path, capsys):

@@ -87,6 +87,7 @@ def test_a_real_archive_is_measured(archive, tmp_path, capsys):
     rows = list(csv.DictReader(path.open()))
     assert list(rows[0]) == ["pid", "inferences", "throughput", "p50_ms", "p90_ms"]
     found = json.loads(path.with_suffix(".json").read_text())
+    assert found["corpus"] == f"{corpus} (split test, 15 utterances)"
     assert found["inferences"] == int(rows[-1]["inferences"]) > 0
     assert f"{found['inferences']:,} inferences" in capsys.readouterr().out
 
