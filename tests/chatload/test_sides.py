@@ -195,6 +195,13 @@ def test_an_invalid_run_is_refused_but_one_that_missed_its_objective_is_not(tmp_
     assert "cut is invalid: interrupted: stopped by hand" in refused(capsys, "compare", fine, cut)
 
 
+def test_a_run_that_was_ended_as_hopeless_is_refused(tmp_path, capsys):
+    fine = make_run(tmp_path / "fine", latency_ms(2_000))
+    aborted = make_run(tmp_path / "aborted", latency_ms(2_000), aborted="p50>10ms for 10 s")
+    assert runfolder.read_json(aborted)["verdict"]["outcome"] == "invalid"
+    assert "aborted is invalid: " in refused(capsys, "compare", fine, aborted)
+
+
 def break_schema(folder: Path) -> None:
     content = runfolder.read_json(folder)
     (folder / "run.json").write_text(json.dumps(content | {"schema": 99}))
