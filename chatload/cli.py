@@ -91,7 +91,8 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sides", type=Path, nargs="+", metavar="SIDE", help="what to compare; the first is the baseline")
-    parser.add_argument("--metrics", default=",".join(compare.USUAL_METRICS), help="what to compare (default: %(default)s)")
+    usual = ",".join(compare.USUAL_METRICS)
+    parser.add_argument("--metrics", help=f"what to compare (default: those of {usual} that all sides know)")
     parser.add_argument("--margin", default="5%", help="the smallest ratio that matters (default: 5%%)")
     parser.add_argument(
         "--points", default="1%", help="the same for errors and accuracy, in percentage points (default: 1%%)"
@@ -275,7 +276,9 @@ def _add_price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
 
 
-def _metrics(text: str) -> list[str]:
+def _metrics(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in compare.METRICS]
     if unknown or not names:

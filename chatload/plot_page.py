@@ -15,7 +15,7 @@ from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
-from chatload import compare, history
+from chatload import figures, history
 from chatload.compare import Side
 
 _LABELS = 12  # on an axis
@@ -38,8 +38,9 @@ def comparison(sides: Sequence[Side], report: str) -> str:
     plot = _plot("latency from the intended time, ms")
     for colour, side in zip(itertools.cycle(_COLOURS), sides, strict=False):
         for run in side.runs:
-            shares, latency_ms = compare.curve(run)
-            plot.line(-np.log10(1 - shares), latency_ms, color=colour, line_width=2, alpha=0.8, legend_label=side.name)
+            points = figures.curve(run.latency_ms)
+            shown = [figures.nines(point.share) for point in points], [point.latency.value for point in points]
+            plot.line(*shown, color=colour, line_width=2, alpha=0.8, legend_label=side.name)
     _label(plot, _NINES)
     plot.legend.location = "top_left"
     return _page("chatload compare", [plot], report)

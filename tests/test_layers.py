@@ -18,6 +18,7 @@ PURE = {
     "calibration",
     "compare",
     "compare_report",
+    "conditions",
     "contract",
     "contrast",
     "corpus",
