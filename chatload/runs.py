@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chatload import history, objective, runfolder
+from chatload import arrivals, history, objective, runfolder
 
 
 class RunsError(ValueError):
@@ -54,5 +54,5 @@ def row(folder: Path, name: str) -> history.Row:
     content = read_finished(folder)
     try:
         return history.row(name, content)
-    except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
+    except (KeyError, TypeError, AttributeError, objective.ObjectiveError, arrivals.ArrivalsError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error
