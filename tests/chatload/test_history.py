@@ -140,10 +140,27 @@ def queries() -> list[str]:
     return re.findall(r"```sql\n(.+?)```", (ROOT / "docs" / "reference" / "history.md").read_text(), re.S)
 
 
-def test_the_queries_of_the_documentation_answer(tmp_path, monkeypatch):
+def two_weeks(folder: Path) -> None:
+    """Eight runs from Thursday to Thursday, each a millisecond slower than the one before, and one that was cut."""
+    for number in range(8):
+        started = f"2026-01-{number + 1:02d}T10:00:00+00:00"
+        make_run(folder / f"run-{number}", np.full(400, 10.0 + number), wrong=2, started=started)
+    cut = {"started": "2026-01-09T10:00:00+00:00", "interrupted": "stopped by hand"}
+    make_run(folder / "cut", np.full(400, 500.0), failed=3, **cut)
+
+
+def test_the_queries_of_the_documentation_answer_what_they_say(tmp_path, monkeypatch):
     duckdb = pytest.importorskip("duckdb")
-    make_runs(tmp_path / "results")
+    two_weeks(tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    assert len(queries()) >= 3
-    for query in queries():
-        assert duckdb.sql(query).fetchall(), query
+    found = {query: duckdb.sql(query).fetchall() for query in queries()}
+    trend, weeks, slowest, outcomes, mistaken = found.values()
+    days = [(day, 100.0, 9.0 + day, "pass") for day in range(1, 9)]
+    assert [(row[0].day, row[1], round(float(row[2]), 6), row[4]) for row in trend] == [*days, (9, 100.0, 500.0, "invalid")]
+    # 1 January 2026 is a Thursday: its week began on 29 December and has four of the runs; the cut one is in neither.
+    assert [(week.day, runs, round(p99_ms, 6)) for week, runs, p99_ms in weeks] == [(29, 4, 11.5), (5, 4, 15.5)]
+    assert slowest == [("greet", 9 * 400 - 3, 500.0)]
+    named = {(Path(name).parent.name, outcome): count for name, outcome, count in outcomes}
+    assert len(named) == len(outcomes) == 9 * 2
+    assert (named["run-7", "ok"], named["run-7", "wrong"], named["cut", "http_503"]) == (398, 2, 3)
+    assert mistaken == [("hi", "greet", "greet", 16)]
