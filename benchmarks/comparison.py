@@ -26,7 +26,7 @@ from chatload.findings import Finding, Margins
 
 Process = Callable[[int, np.random.Generator], np.ndarray]
 
-EQUALS, ASKED = 100, 100  # comparisons a row of each kind
+EQUALS, ASKED = 400, 100  # comparisons a row of each kind
 ROUND = 10_000  # samples of a run in a round
 SHIFT = 1.05
 MARGINS = Margins()

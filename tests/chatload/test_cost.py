@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from datetime import date
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload import cli, cost, prices
+from chatload import cli, cost, prices, runs
 from chatload.cost import Capacity
 from chatload.history import Row
 from chatload.objective import Estimate
@@ -217,6 +218,39 @@ def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:
 def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+def search(folder: Path, **content: object) -> Path:
+    """A capacity search's folder, of one probe."""
+    make_run(folder / "probe-01", latency_ms(1))
+    found = {"schema": 1, "state": "found", "reason": "", "answer": {"rate": 72.0, "low": 70.0, "high": 74.0}}
+    write(folder / "capacity.json", json.dumps({**found, "saturation": {"throughput": 95.0}, **content}))
+    return folder
+
+
+def test_a_capacity_search_answers_for_its_instance(tmp_path, capsys):
+    found = search(tmp_path / "found")
+    none = search(
+        tmp_path / "none", state="none", answer=None, reason="missed at the lowest rate", saturation={"throughput": None}
+    )
+    assert runs.searched(found) == Capacity(72.0, 95.0)
+    assert runs.searched(found / "probe-01") is None
+    cli.main(["cost", f"c7i.xlarge={found}", f"inf1.xlarge={none}"])
+    out = capsys.readouterr().out
+    assert "cheapest within the objective: c7i.xlarge" in out
+    assert f"left out of inf1.xlarge: {none / 'capacity.json'}: missed at the lowest rate" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "has schema 2, this version of chatload reads 1"),
+        ({"answer": 72.0}, "is not as a capacity search writes it"),
+        ({"saturation": None}, "is not as a capacity search writes it"),
+    ],
+)
+def test_a_damaged_capacity_search_is_one_clear_line(tmp_path, capsys, change, said):
+    assert said in refused(capsys, f"c7i.xlarge={search(tmp_path / 'found', **change)}")
 
 
 def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
