@@ -32,6 +32,18 @@ def _wait_until_drawn(browser, scheme: str) -> None:
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script(drawn) == scheme)
 
 
+def tooltip(browser, place: str) -> str:
+    """The colours of the tooltip that shows when the mouse is over the middle of a plot."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    plot = browser.find_element(By.ID, place)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    ActionChains(browser).move_to_element(plot).move_by_offset(3, 0).perform()
+    return WebDriverWait(browser, 30).until(lambda _: browser.execute_script(_TOOLTIP))
+
+
 def complaints(browser) -> list[dict]:
     """What the browser's console holds, but for the line with which Bokeh greets."""
     return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
@@ -52,4 +64,10 @@ for (const e of document.querySelectorAll("body *")) {
   if ((a + 0.05) / (b + 0.05) < 4.5) weak.push(e.outerHTML.slice(0, 80));
 }
 return weak;
+"""
+
+_TOOLTIP = """
+const shown = [...document.querySelectorAll(".bk-Tooltip")].find(e => e.offsetHeight > 0);
+const style = shown && getComputedStyle(shown);
+return style ? `${style.backgroundColor} under ${style.color}` : "";
 """

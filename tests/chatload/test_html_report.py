@@ -15,7 +15,7 @@ import pytest
 
 from chatload import figures, fold, plots, runfolder, samples
 from chatload.corpus import Utterance
-from tests.chatload.browsing import CONTRAST, complaints, follow, open_page
+from tests.chatload.browsing import CONTRAST, complaints, follow, open_page, tooltip
 from tests.chatload.simulated import fail, poisson_s, rows, stalls_s
 
 RATE, SECONDS = 200.0, 60.0
@@ -93,6 +93,14 @@ def test_the_page_follows_the_readers_scheme_while_it_is_open(browser, run):
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
     assert browser.execute_script("return document.querySelectorAll('.plot > *').length") == 11
     assert complaints(browser) == []
+
+
+def test_a_tooltip_has_the_colours_of_the_readers_scheme(browser, run):
+    painted = []
+    for scheme in ("light", "dark"):
+        open_page(browser, run / "report.html", 1280, scheme)
+        painted.append(tooltip(browser, "plot-percentiles"))
+    assert painted == ["rgb(245, 247, 249) under rgb(28, 33, 40)", "rgb(27, 33, 40) under rgb(227, 232, 238)"]
 
 
 def test_text_has_contrast_of_at_least_four_and_a_half_in_both_schemes(browser, run):
