@@ -111,7 +111,7 @@ def capacity(rows: Sequence[Row]) -> Capacity:
         if row.outcome == "pass" and row.rate >= failed
     }
     best = max((row.rate for row in used if row.outcome == "pass" and row.rate < failed), default=None)
-    full = [row.throughput.value for row in used if _at_full_load(row) and (row.throughput.value or 0) >= (best or 0)]
+    full = [row.throughput.value for row in used if _at_full_load(row) and (row.throughput.high or 0) >= (best or 0)]
     left_out = tuple(f"{name}: {reason}" for name, reason in why.items() if reason)
     return Capacity(best, max(filter(None, full), default=None), left_out)
 

@@ -206,11 +206,9 @@ def _wanting(clause: Clause, estimate: Estimate, summary: dict, rate: float) -> 
         return "arrivals that were never answered have no latency to take a mean of; claim a percentile"
     if needed is None:
         return "no run can decide it; choose a limit that leaves some room"
-    if estimate.value is None:
-        return (
-            f"{planned:,} arrivals do not carry {clause.subject}; run at least {needed:,} of them, "
-            f"{format_duration(needed / rate)} after the warm-up"
-        )
+    if planned < needed:
+        seconds = needed / rate
+        return f"{planned:,} arrivals are too few; run at least {needed:,}, {format_duration(seconds)} after the warm-up"
     times = _times_longer(clause, estimate, rate)
     if times is None:
         return f"too little to say how much it takes; run ten times as long, {format_duration(10 * planned / rate)}"
