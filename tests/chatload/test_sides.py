@@ -148,7 +148,7 @@ def test_the_page_holds_all_that_it_shows(tmp_path, capsys):
     report = capsys.readouterr().out
     page = (tmp_path / "c.html").read_text()
     assert "<script src=" not in page
-    assert "<link" not in page
+    assert "default-src 'none'" in page
     assert "<img src=x>" not in page
     assert "worse by more than 5 %" in page
     assert "worse by more than 5 %" in report
