@@ -184,6 +184,7 @@ def _machine(comparison: Comparison, margins: Margins) -> dict:
         "b": comparison.b.name,
         "confidence_of_each": comparison.confidence,
         "reservations": list(comparison.reservations),
+        "left_out": list(comparison.left_out),
         "gate": findings.gate(comparison.findings, margins),
         "findings": by_metric,
     }

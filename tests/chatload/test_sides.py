@@ -136,6 +136,7 @@ def test_a_comparison_without_a_gate_is_no_failure(tmp_path, capsys):
     cli.main(["compare", str(a), str(b), "--json", str(tmp_path / "c.json")])
     assert "worse by more than 5 %" in capsys.readouterr().out
     content = json.loads((tmp_path / "c.json").read_text())
+    assert content["comparisons"][0]["left_out"] == []
     found = content["comparisons"][0]["findings"]["p50"]
     assert (found["real"], found["gate"]) == ("worse", "worse")
     assert found["change"]["low"] < 1.5 < found["change"]["high"]
