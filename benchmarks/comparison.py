@@ -1,23 +1,26 @@
 """How often a comparison errs, and whether it finds a real difference with the samples that it asked for.
 
     python -m benchmarks.comparison            about a quarter of an hour
-    python -m benchmarks.comparison repeated   only repeated runs (or: single)
+    python -m benchmarks.comparison repeated   only repeated runs (or: single, traffic)
 
 On processes of known kind (benchmarks/coverage.py): the share of comparisons of a process with itself that call any
 difference (it must not be above 5 %), and the share of comparisons with a process whose latencies are all 5 % longer that
 find p99 longer, each after a pilot comparison has said how many samples, or rounds, that takes (it must be at least 80 %).
+``traffic`` does the first over all usual metrics, on queues that are asked in bursts, or have outages.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.coverage import ar1, mm1
-from chatload import compare, findings
+from chatload import compare, findings, timetable
 from chatload.compare import Samples, Side
 from chatload.findings import Finding, Margins
 
@@ -37,11 +40,38 @@ PROCESSES: dict[str, Process] = {
 _RUN_SPREAD = 0.03  # standard deviation of the logarithm by which whole runs of one server differ
 _ROUND_SPREAD = 0.10  # and by which rounds do, A and B alike: the machine's mood
 
+RATE, LOAD = 100.0, 0.5  # of the queue in ``traffic``
+_WARM_S = 20.0
+_ALL = ("throughput", *METRICS, "errors")
+_UP_S, _DOWN_S = 60.0, 1.0  # means of the exponential times between outages and of an outage
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Who asks a queue of exponential service times, in moments by seed, and whether it has outages."""
+
+    moments_s: Callable[[np.random.SeedSequence], Iterator[np.ndarray]]
+    outages: bool = False
+
+
+TRAFFIC = {
+    "Poisson": Traffic(lambda seed: timetable.gamma(RATE, 1.0, seed)),
+    "gamma, cv 3": Traffic(lambda seed: timetable.gamma(RATE, 3.0, seed)),
+    "onoff, peak 1.8 for 2 s in 6": Traffic(lambda seed: timetable.onoff(RATE, 1.8, 2.0, 4.0, seed)),
+    "onoff, peak 5 for 2 s in 12": Traffic(lambda seed: timetable.onoff(RATE, 5.0, 2.0, 10.0, seed)),
+    "Poisson, an outage of 1 s a minute": Traffic(lambda seed: timetable.gamma(RATE, 1.0, seed), outages=True),
+}
+
 
 def side(*latencies: np.ndarray) -> Side:
     """A side of one run or of repeated ones."""
     none = np.empty(0, bool)
-    return Side("made up", "", {"measured": "made up"}, tuple(Samples(x, len(x), len(x) / 100, none) for x in latencies))
+    return Side(
+        "made up",
+        "",
+        {"measured": "made up"},
+        tuple(Samples(x, np.arange(len(x)) / 100, len(x) / 100, none) for x in latencies),
+    )
 
 
 def calls_a_difference(a: Side, b: Side) -> bool:
@@ -86,9 +116,45 @@ def found_with_the_rounds_asked_for(
     return needed, p99(*rounds(process, needed, samples, SHIFT, generator)).real == findings.WORSE
 
 
+def run_of(traffic: Traffic, seconds: float, generator: np.random.Generator) -> Samples:
+    """What a run of ``seconds`` measures after a warm-up: each arrival's latency in ms, infinite in an outage."""
+    end_s = _WARM_S + seconds
+    moments_s = traffic.moments_s(np.random.SeedSequence(int(generator.integers(2**32))))
+    blocks = list(itertools.takewhile(lambda block: not len(block) or block[0] < end_s, moments_s))
+    intended_s = np.concatenate([[0.0], *blocks])
+    intended_s = intended_s[intended_s < end_s]
+    service_s = generator.exponential(LOAD / RATE, len(intended_s))
+    before_s = np.cumsum(service_s) - service_s
+    done_s = np.maximum.accumulate(intended_s - before_s) + before_s + service_s  # Lindley's recursion, written out
+    failed = down(intended_s, end_s, generator) if traffic.outages else np.zeros(len(intended_s), bool)
+    inside = intended_s >= _WARM_S
+    answered_s = done_s[~failed & (done_s >= _WARM_S) & (done_s < end_s)] - _WARM_S
+    latency_ms = np.where(failed, np.inf, (done_s - intended_s) * 1e3)[inside]
+    return Samples(latency_ms, answered_s, seconds, np.empty(0, bool))
+
+
+def down(moments_s: np.ndarray, end_s: float, generator: np.random.Generator) -> np.ndarray:
+    """Which moments fall into an outage; up and down take turns, each for an exponential time."""
+    count = int(10 + 4 * end_s / (_UP_S + _DOWN_S))
+    edges_s = np.cumsum(generator.exponential([[_UP_S, _DOWN_S]], size=(count, 2)).ravel())
+    return np.searchsorted(edges_s, moments_s) % 2 == 1
+
+
+def traffic(generator: np.random.Generator) -> None:
+    """The table of single runs of queues under traffic of many kinds: which metrics are called between equals."""
+    print(f"| traffic at {RATE:g}/s | seconds a run | any | {' | '.join(_ALL)} |\n|---|---|---|{'---|' * len(_ALL)}")
+    confidence = compare.confidence_of_each(len(_ALL))
+    for name, kind in TRAFFIC.items():
+        for seconds in (60, 300, 1_000):
+            pairs = [[Side("", "", {}, (run_of(kind, seconds, generator),)) for _ in "ab"] for _ in range(EQUALS)]
+            called = np.array([[bool(f.real) for f in compare.compare(a, b, _ALL, confidence)] for a, b in pairs])
+            shares = [called.any(axis=1).mean(), *called.mean(axis=0)]
+            print(f"| {name} | {seconds:,} | {' | '.join(f'{share:.1%}' for share in shares)} |", flush=True)
+
+
 def main() -> None:
     """Prints the tables."""
-    tables = {"single": single, "repeated": repeated}
+    tables = {"single": single, "repeated": repeated, "traffic": traffic}
     for name in sys.argv[1:] or tables:
         tables[name](np.random.default_rng(1))
 

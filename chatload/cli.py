@@ -91,7 +91,8 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sides", type=Path, nargs="+", metavar="SIDE", help="what to compare; the first is the baseline")
-    parser.add_argument("--metrics", default=",".join(compare.USUAL_METRICS), help="what to compare (default: %(default)s)")
+    usual = ",".join(compare.USUAL_METRICS)
+    parser.add_argument("--metrics", help=f"what to compare (default: those of {usual} that all sides know)")
     parser.add_argument("--margin", default="5%", help="the smallest ratio that matters (default: 5%%)")
     parser.add_argument(
         "--points", default="1%", help="the same for errors and accuracy, in percentage points (default: 1%%)"
@@ -129,8 +130,8 @@ def _add_cost(commands: argparse._SubParsersAction) -> None:
         "cost",
         help="what answers cost on each instance type, and which is cheapest within the objective",
         description="Prices what runs have shown of each instance type: dollars per million answers at the highest rate\n"
-        "that met the objective and at full load, and the bill for a month's traffic. RUNS is a run's folder or a\n"
-        "folder of runs at several rates, all with the same objective, corpus and model.",
+        "that met the objective and at full load, and the bill for a month's traffic. RUNS is a run's folder, a folder\n"
+        "of runs at several rates or of a capacity search, all with the same objective, corpus, model and arrivals.",
         epilog="example: chatload cost c7i.xlarge=results/cpu inf1.xlarge=results/inf1 --questions 100000 --peak 3",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -150,14 +151,18 @@ def _cost(options: argparse.Namespace) -> None:
     curve = prices.read_day(options.day) if options.day else cost.peaked(options.peak)
     if not 0 < options.questions < float("inf"):
         raise OptionError(f"--questions {options.questions:g}: write a number above 0")
-    read = {}
+    paths: dict[str, Path] = {}
     for text in options.targets:
         instance, equals, path = text.partition("=")
-        if not equals or not path or instance in read:
+        if not equals or not path or instance in paths:
             raise OptionError(f"{text!r}: write each instance type once with its runs, for example c7i.xlarge=results/cpu")
-        read[instance] = [runs.row(folder, str(folder)) for folder in runs.folders(Path(path))]
+        paths[instance] = Path(path)
+    read = {name: [runs.row(folder, str(folder)) for folder in runs.folders(path)] for name, path in paths.items()}
     cost.check_alike([row for rows in read.values() for row in rows])
-    targets = [cost.Target(name, listed.of(options.region, name), cost.capacity(rows)) for name, rows in read.items()]
+    targets = [
+        cost.Target(name, listed.of(options.region, name), runs.searched(paths[name]) or cost.capacity(rows))
+        for name, rows in read.items()
+    ]
     print(cost.text(targets, options.questions, curve), end="")
     print(listed.origins(options.region, list(read)), end="")
 
@@ -275,7 +280,9 @@ def _add_price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
 
 
-def _metrics(text: str) -> list[str]:
+def _metrics(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in compare.METRICS]
     if unknown or not names:

@@ -99,7 +99,8 @@ def _shown(value: float | None, form: Any) -> str:
 def _notes(comparison: Comparison, margins: Margins, gated: bool) -> list[str]:
     """How the intervals are to be read, and what it takes to decide what is open."""
     a = comparison.a
-    lines = ["", f"  All intervals hold together at 95 % (each at {format_share(comparison.confidence)})."]
+    lines = ["", *[f"  Left out: {metric}, which not every side knows." for metric in comparison.left_out]]
+    lines.append(f"  All intervals hold together at 95 % (each at {format_share(comparison.confidence)}).")
     if a.windows is None and len(a.runs) == 1:
         lines.append("  One run of each: what differs from run to run is not in them. make ab runs A and B in turns.")
     elif a.windows is None:
@@ -183,6 +184,7 @@ def _machine(comparison: Comparison, margins: Margins) -> dict:
         "b": comparison.b.name,
         "confidence_of_each": comparison.confidence,
         "reservations": list(comparison.reservations),
+        "left_out": list(comparison.left_out),
         "gate": findings.gate(comparison.findings, margins),
         "findings": by_metric,
     }

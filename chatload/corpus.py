@@ -6,7 +6,8 @@ side has its own reader of the same format: the two sides share data, never code
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,14 @@ def choose_split(utterances: list[Utterance]) -> tuple[str, list[Utterance]]:
     """The part of a corpus that a run replays: its test split where there is one (a model has not seen it), else all."""
     test = [utterance for utterance in utterances if utterance.split == "test"]
     return ("test", test) if test else ("all", utterances)
+
+
+def fingerprint(utterances: Iterable[Utterance]) -> str:
+    """What a run replays, in twelve letters: the start of the SHA-256 of its lines, text, tab and intent."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        digest.update(f"{utterance.text}\t{utterance.intent}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:12]
 
 
 def draw(count: int, seed: np.random.SeedSequence) -> Iterator[tuple[int, int]]:

@@ -7,15 +7,20 @@ Money is in dollars, rates are per second; an instance is paid for by the hour, 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chatload import table
+from chatload import arrival_spec, conditions, table
 from chatload.history import Row
 from chatload.units import format_share
 
 HOURS_A_MONTH = 730  # 365 days / 12, as price lists of clouds reckon
 _DAYS_A_MONTH = HOURS_A_MONTH / 24
+_ABOUT = ("source", "date")  # of a list of prices
+_DOTTED = re.compile(r"^[ \t]*([\w-]+(?:[ \t]*\.[ \t]*[\w-]+)+)[ \t]*=", re.MULTILINE)
+# Answers that a server at its limit refuses or is too late with; other failures say nothing about how much it can do.
+_TURNED_AWAY = ("http_503", "http_429", "timeout", "unfinished", "dropped")
 
 
 class CostError(ValueError):
@@ -48,12 +53,22 @@ class Prices:
         return "".join(f"prices in {region} of {', '.join(types)}: {origin}\n" for origin, types in named.items())
 
 
+def check_keys(text: str, file: str) -> None:
+    """Raises CostError for an instance type without quotes in a prices.toml: TOML takes its first part for a region."""
+    dotted = _DOTTED.search(text)
+    if dotted:
+        line = text.count("\n", 0, dotted.start(1)) + 1
+        raise CostError(f'{file}, line {line}: write "{dotted[1]}" in quotes, below its [region]')
+
+
 def prices(content: Mapping, file: str) -> Prices:
     """Prices from the content of a prices.toml. Raises CostError for what is no price."""
     found: dict[str, dict[str, float]] = {}
     for region, listed in content.items():
+        if region in _ABOUT:
+            continue
         if not isinstance(listed, dict):
-            continue  # source and date
+            raise CostError(f"{file}: {region} = {listed!r} stands outside a region: write it below one, as [us-east-1]")
         for instance, price in listed.items():
             if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < math.inf:
                 raise CostError(f"{file}: {region}.{instance} = {price!r} is not a price: write dollars per hour, above 0")
@@ -73,34 +88,66 @@ def overridden(shipped: Prices, own: Prices) -> Prices:
 class Capacity:
     """Of one instance: the highest rate (/s) that met the objective, and the answers per second at full load.
 
-    None where no run shows it.
+    None where no run shows it. ``left_out`` names the runs that say nothing about either, with why.
     """
 
     objective_rate: float | None
     full_load: float | None
+    left_out: tuple[str, ...] = ()
 
 
 def capacity(rows: Sequence[Row]) -> Capacity:
     """What a series of runs at several rates shows of one instance.
 
-    The highest rate that passed below the lowest that failed: a pass above a failure was luck. A run shows full load when it
-    was offered more than it answered, beyond chance.
+    The highest rate that passed below the lowest at which a run failed or the server could not keep up: a pass above that
+    was luck. Only runs at one rate count: a day's curve passes by its calm hours.
     """
-    failed = min((row.rate for row in rows if row.outcome == "fail"), default=math.inf)
-    passed = [row.rate for row in rows if row.outcome == "pass" and row.rate < failed]
-    full = [row.throughput.value for row in rows if row.throughput.value and (row.throughput.high or 0) < row.offered_rate]
-    return Capacity(max(passed, default=None), max(full, default=None))
+    why = {row.name: _why_not(row) for row in rows}
+    used = [row for row in rows if not why[row.name]]
+    failed = min((row.rate for row in used if row.outcome == "fail" or row.overloaded), default=math.inf)
+    why |= {
+        row.name: f"it passed at {row.rate:g}/s, but a run at {failed:g}/s did not: luck"
+        for row in used
+        if row.outcome == "pass" and row.rate >= failed
+    }
+    best = max((row.rate for row in used if row.outcome == "pass" and row.rate < failed), default=None)
+    full = [row.throughput.value for row in used if _at_full_load(row) and (row.throughput.high or 0) >= (best or 0)]
+    left_out = tuple(f"{name}: {reason}" for name, reason in why.items() if reason)
+    return Capacity(best, max(filter(None, full), default=None), left_out)
+
+
+def _why_not(row: Row) -> str:
+    """Why a run says nothing about an instance's capacity; empty where it does."""
+    if not _steady(row):
+        return f"{row.conditions['arrivals']} has no one rate"
+    if row.edited:
+        return "its rate was changed while it ran"
+    if row.faults and not row.overloaded:
+        return f"invalid: {row.faults[0]}"
+    if row.outcome == "invalid" and not row.overloaded:
+        return "its objective was not decided"
+    return ""
+
+
+def _steady(row: Row) -> bool:
+    return arrival_spec.parse(row.conditions["arrivals"]).stationary
+
+
+def _at_full_load(row: Row) -> bool:
+    """Whether a run was offered more than it answered, beyond chance, because the server was at its limit."""
+    failed = {name: count for name, count in row.outcomes.items() if name not in ("ok", "wrong")}
+    turned_away = sum(failed.get(name, 0) for name in _TURNED_AWAY)
+    at_its_limit = row.overloaded or turned_away > sum(failed.values()) / 2
+    return at_its_limit and row.throughput.high is not None and row.throughput.high < row.offered_rate
 
 
 def check_alike(rows: Sequence[Row]) -> None:
-    """Raises CostError unless all runs had the same objective, corpus and model, so that their capacities compare."""
-    for row in rows[1:]:
-        for word in ("objective", "corpus", "model"):
-            first, other = getattr(rows[0], word), getattr(row, word)
-            if first != other:
-                raise CostError(
-                    f"{word} differs: {first} in {rows[0].name}, {other} in {row.name}; price runs of the same one"
-                )
+    """Raises CostError unless all runs at one rate were made under the same conditions, so that their capacities compare."""
+    steady = [row for row in rows if _steady(row)]
+    for row in steady[1:]:
+        found = conditions.differences(steady[0].conditions, row.conditions, apart_from=("rate",))
+        if found:
+            raise CostError(f"{steady[0].name} and {row.name} cannot be priced together: {'; '.join(found)}")
 
 
 def per_million(dollars_per_hour: float, rate: float) -> float:
@@ -186,7 +233,9 @@ def text(targets: Sequence[Target], questions: float, curve: Sequence[float]) ->
             f"{questions:,.0f} questions a month; {busiest:,.3g}/s in the busiest hour, {_peak(curve):.3g} times the mean",
             *table.lines([bill_head, *[_bill_cells(target, bills.get(target.instance)) for target in targets]], left=(0, 5)),
             "",
-            _cheapest(bills) + "\n",
+            _cheapest(bills),
+            *[f"left out of {target.instance}: {reason}" for target in targets for reason in target.capacity.left_out],
+            "",
         ]
     )
 

@@ -15,7 +15,7 @@ _SHARES = {statistics.percentile_name(share): share for share in statistics.PERC
 def needed(clause: Clause, rate: float) -> int | None:
     """How many arrivals decide a clause in the best case: independent, and with a value far from the limit.
 
-    None where no number does: no run proves that errors never happen.
+    None where no number does: a throughput of all that is offered is a coin's toss.
     """
     if clause.subject in _SHARES:
         return statistics.needed_samples(_SHARES[clause.subject])
@@ -24,14 +24,17 @@ def needed(clause: Clause, rate: float) -> int | None:
     if clause.subject == "throughput":
         missing = 1 - clause.limit_at(rate) / rate
         return math.ceil((statistics.TWO_SIDED / missing) ** 2) if missing > 0 else None
-    good = 1 - clause.limit if clause.below else clause.limit  # no error, or no wrong answer, in so many
-    if good <= 0:
-        return 1
-    return statistics.needed_samples(good) if good < 1 else None
+    return statistics.needed_samples(1 - clause.limit if clause.below else clause.limit)  # not one error, or wrong answer
 
 
-def advice(clauses: Sequence[Clause], rate: float, warmup_s: float, run_time_s: float) -> str:
-    """One line for the console: can a run at ``rate`` arrivals per second decide these clauses? ``run_time_s`` 0: no end."""
+def advice(clauses: Sequence[Clause], rate: float, warmup_s: float, run_time_s: float, labelled: bool = True) -> str:
+    """One line for the console: can a run at ``rate`` arrivals per second decide these clauses? ``run_time_s`` 0: no end.
+
+    ``labelled`` says whether the corpus names intents, without which there is no accuracy.
+    """
+    unchecked = [clause.text for clause in clauses if clause.subject == "accuracy" and not labelled]
+    if unchecked:
+        return f"no run can decide {' and '.join(unchecked)}: the corpus names no intents"
     needs = {clause.text: needed(clause, rate) for clause in clauses}
     never = [text for text, count in needs.items() if count is None]
     if never:

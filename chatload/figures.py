@@ -118,7 +118,7 @@ def build(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequence[st
     sent = window[~np.isnan(window["sent_s"])]
     lag_ms = samples.lag_ms(sent)
     return Figures(
-        curve=_curve(window),
+        curve=curve(samples.latency_ms(window), (window["done_s"] - window["sent_s"]) * 1e3),
         latency=_lines(window["intended_s"], samples.latency_ms(window), _LINE_SHARES, end_s),
         slices=_slices(rows, start_s, end_s),
         traffic=_traffic(rows, edges_s),
@@ -152,17 +152,16 @@ def time_edges_s(end_s: float) -> np.ndarray:
     return np.append(np.arange(bins) * float(width_s), max(end_s, width_s / 2))
 
 
-def _curve(window: np.ndarray) -> tuple[Point, ...]:
-    latency_ms = samples.latency_ms(window)
-    answered = samples.answered(window)
-    service_ms = np.sort(np.where(answered, (window["done_s"] - window["sent_s"]) * 1e3, np.inf))
+def curve(latency_ms: np.ndarray, service_ms: np.ndarray | None = None) -> tuple[Point, ...]:
+    """The percentile curve of latencies in time order, up to what they carry or to the first that was never answered."""
     ordered = np.sort(latency_ms)
+    services = np.sort(np.where(np.isfinite(latency_ms), np.inf if service_ms is None else service_ms, np.inf))
     points = []
-    for share in _curve_shares(len(window)):
+    for share in _curve_shares(len(latency_ms)):
         estimate = statistics.percentile(latency_ms, share, ordered)
         if estimate.value is None or math.isinf(estimate.value):
             break
-        service = float(service_ms[math.ceil(len(service_ms) * share) - 1])
+        service = float(services[math.ceil(len(services) * share) - 1])
         points.append(Point(share, estimate, service if math.isfinite(service) else None))
     return tuple(points)
 

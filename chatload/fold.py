@@ -81,7 +81,7 @@ def _write_reports(folder: Path, content: dict, found: runfolder.Rows) -> None:
     drawn = figures.build(found.rows, found.utterances, found.labels, start_s, start_s + run["duration_s"])
     runfolder.write_text(folder, "summary.md", report.markdown(content))
     runfolder.write_text(folder, "junit.xml", junit.xml(content))
-    runfolder.write_text(folder, "report.html", html_report.page(content, drawn))
+    runfolder.write_text(folder, "report.html", html_report.html(content, drawn))
 
 
 def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
@@ -198,6 +198,7 @@ def _verdict_json(judged: verdict.Verdict, rate: float) -> dict:
         "outcome": judged.outcome,
         "reasons": list(judged.reasons),
         "faults": list(judged.faults),
+        "overloaded": judged.overloaded,
         "objective": [
             {"clause": j.clause.text, "answer": j.answer, "reason": verdict.explain(j, rate)} for j in judged.judgements
         ],

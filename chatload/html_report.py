@@ -1,21 +1,15 @@
 """HTML report: a run as one page that needs nothing else: no network, no file beside it.
 
-The page is report_page.html (a Jinja template that escapes whatever it is given), report_page.css and report_page.js, with
-Bokeh's script and the plots put inside. Every plot has its key numbers in a table beside it: the page can be read without
-scripts, and printed.
+The page is report_page.html in the frame of chatload.page. Every plot has its key numbers in a table beside it: the page can
+be read without scripts, and printed.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from importlib import resources
 from typing import Any
 
-from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from chatload import figures, objective, plots, report, runfolder, statistics
+from chatload import figures, objective, page, plots, report, runfolder, statistics
 from chatload.units import format_duration, format_ms, format_share
 
 _SHARES = {statistics.percentile_name(share): share for share in statistics.PERCENTILES}
@@ -27,19 +21,20 @@ _MEANINGS = {
 _LISTED_ELSEWHERE = {"generators", "conduct"}
 
 
-def page(content: dict, drawn: figures.Figures) -> str:
+def html(content: dict, drawn: figures.Figures) -> str:
     """report.html for the content of run.json and the figures of its samples."""
     run, summary = content["run"], content["summary"]
     cpu = figures.cpu(run["generators"])
     made = plots.draw(drawn, cpu, _limits_ms(run["objective"]), run["warmup_s"])
-    template = _environment().get_template("report_page.html")
-    return template.render(
+    return page.render(
+        "report_page.html",
+        made,
+        _FILTERS,
         run=run,
         summary=summary,
         verdict=content["verdict"],
         meaning=_MEANINGS[content["verdict"]["outcome"]],
         percentiles=_percentiles(summary),
-        plots=made,
         drawn=drawn,
         parts=list(dict.fromkeys(part for band in drawn.bands for part in band.parts_ms)),
         most_in_a_cell=int(drawn.heat.counts.max()) if drawn.heat is not None else 0,
@@ -47,38 +42,7 @@ def page(content: dict, drawn: figures.Figures) -> str:
         health=_health(run, summary),
         settings=_flat({name: value for name, value in run.items() if name not in _LISTED_ELSEWHERE}),
         processes=[_process(facts) for facts in run["generators"]],
-        colours=plots.COLOURS,
-        styles=_text("report_page.css"),
-        script=_text("report_page.js"),
-        charts="\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("chatload", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Bokeh reads an object before the references to it: its JSON must keep its order.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
-    environment.filters |= {
-        "ms": report.number,
-        "latency": _latency,
-        "rate": lambda value: report.number(value, "{:,.1f}"),
-        "share": report.share,
-        "interval": report.interval,
-        "share_interval": _share_interval,
-        "duration": format_duration,
-        "plain": runfolder.plain,
-    }
-    return environment
-
-
-def _text(name: str) -> str:
-    return resources.files("chatload").joinpath(name).read_text(encoding="utf-8")
 
 
 def _limits_ms(text: str) -> dict[float, float]:
@@ -90,16 +54,13 @@ def _percentiles(summary: dict) -> list[dict]:
     """The rows of the table of percentiles: name, latency with its interval or why there is none, service time and lag."""
     rows = []
     for name, share in _SHARES.items():
+        value = report.latency(summary, share).value
         estimate = summary["latency_ms"][name]
-        carried = estimate["value"] is not None or estimate["low"] is not None
-        unanswered = report.unanswered(summary) > 1 - share
         rows.append(
             {
                 "name": name,
-                "value": report.number(estimate["value"], unknown="no answer" if carried or unanswered else "-"),
-                "interval": report.interval(estimate)
-                if carried
-                else ("" if unanswered else f"needs {statistics.needed_samples(share):,} arrivals"),
+                "value": report.number(value),
+                "interval": f"needs {statistics.needed_samples(share):,} arrivals" if value is None else _or_none(estimate),
                 "service": report.number(summary["service_ms"][name]["value"]),
                 "lag": report.number(summary["lag_ms"][name]["value"]),
             }
@@ -107,9 +68,12 @@ def _percentiles(summary: dict) -> list[dict]:
     return rows
 
 
+def _or_none(estimate: dict) -> str:
+    """Its interval; a percentile that lies among failures for sure has none."""
+    return "" if estimate["low"] is None else report.interval(estimate)
+
+
 def _latency(estimate: objective.Estimate) -> str:
-    if estimate.value is not None and math.isinf(estimate.value):
-        return "no answer"
     return report.number(estimate.value)
 
 
@@ -167,3 +131,15 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [pair for key, part in value.items() for pair in _flat(part, f"{name}.{key}" if name else str(key))]
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+
+
+_FILTERS = {
+    "ms": report.number,
+    "latency": _latency,
+    "rate": lambda value: report.number(value, "{:,.1f}"),
+    "share": report.share,
+    "interval": report.interval,
+    "share_interval": _share_interval,
+    "duration": format_duration,
+    "plain": runfolder.plain,
+}

@@ -265,7 +265,7 @@ class _Session:
             "stream_rate": stream_rate,
             "arrivals": wanted.arrivals,
             "seed": wanted.seed,
-            "corpus": {"file": wanted.corpus, "split": split, "utterances": len(utterances)},
+            "corpus": _corpus_facts(wanted.corpus, split, utterances),
             "objective": wanted.objective,
             "abort_when": wanted.abort_when,
             "warmup_s": wanted.warmup_s,
@@ -286,7 +286,9 @@ class _Session:
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
-            print(f"chatload: {duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s)}", flush=True)
+            labelled = any(utterance.intent for utterance in utterances)
+            said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
+            print(f"chatload: {said}", flush=True)
 
     def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
         """How many users there will be and what each offers.
@@ -506,6 +508,10 @@ class _Run:
         if done.stderr:
             logger.error(done.stderr.strip())
         return done.stdout
+
+
+def _corpus_facts(file: str, split: str, utterances: list[corpus.Utterance]) -> dict:
+    return {"file": file, "split": split, "utterances": len(utterances), "sha256": corpus.fingerprint(utterances)}
 
 
 def _check_results(folder: Path) -> None:

@@ -100,7 +100,19 @@ def _parse_clause(text: str, turned: bool) -> Clause:
         value, relative = _READERS[subject](limit)
     except UnitError as error:
         raise ObjectiveError(f"{text.strip()!r}: {error}") from error
-    return Clause(subject, below, value, "".join(text.split()), relative)
+    clause = Clause(subject, below, value, "".join(text.split()), relative)
+    if not turned and _foregone(clause):
+        raise ObjectiveError(f"{clause.text!r}: no run can {_foregone(clause)} that: choose a limit that leaves some room")
+    return clause
+
+
+def _foregone(clause: Clause) -> str:
+    """What no run can do to a clause, whatever it measures: "show" it or "miss" it; empty where both can be."""
+    if clause.limit == 0:
+        return "show" if clause.below else "miss"
+    if clause.limit == 1 and clause.subject in ("errors", "accuracy"):
+        return "miss" if clause.below else "show"
+    return ""
 
 
 def _read_latency_ms(text: str) -> tuple[float, bool]:

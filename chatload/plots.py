@@ -49,6 +49,7 @@ COLOURS = {
 }
 _HEAT = [light for role, (light, _) in COLOURS.items() if role.startswith("heat")]
 _SERIES = ("blue", "green", "red", "purple", "grey")
+SERIES = len(_SERIES)  # so many lines have a colour of their own
 _GROUP_MARKS = {"p50": "blue", "p90": "green"}
 _SECONDS = "seconds since the start"
 _ALL_INTENTS = 40
@@ -127,15 +128,17 @@ def most_frequent(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if group in kept]
 
 
-def _colour(role: str) -> str:
+def colour(role: str) -> str:
+    """The light colour of a role: the page's script finds it and puts the dark one in its place."""
     return COLOURS[role][0]
 
 
-def _series(number: int) -> str:
+def series(number: int) -> str:
+    """The role of the colour of the n-th line."""
     return _SERIES[number % len(_SERIES)]
 
 
-def _figure(x_label: str, height: int = 280, **options: Any) -> Any:
+def blank(x_label: str, height: int = 280, **options: Any) -> Any:
     """A plot as wide as the page lets it be."""
     plot = figure(
         height=height,
@@ -151,11 +154,12 @@ def _figure(x_label: str, height: int = 280, **options: Any) -> Any:
     return plot
 
 
-def _item(plot: Any) -> dict:
+def item(plot: Any) -> dict:
+    """Bokeh's JSON of a plot."""
     return dict(json_item(plot, theme=_THEME))
 
 
-def _in_ms(axis: Any, low: float, high: float) -> None:
+def ticks_in_ms(axis: Any, low: float, high: float) -> None:
     """Ticks at 1, 2 and 5 times the powers of ten between two values, or at the powers alone where those are many."""
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     mantissas = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
@@ -164,32 +168,33 @@ def _in_ms(axis: Any, low: float, high: float) -> None:
     axis.major_label_overrides = {tick: f"{tick:,g}" if tick < 1e6 else f"{tick:,.0f}" for tick in ticks}
 
 
-def _finite(values: Sequence[float | None]) -> list[float]:
+def finite(values: Sequence[float | None]) -> list[float]:
+    """Those of the values that a logarithmic axis can show."""
     return [value for value in values if value is not None and math.isfinite(value) and value > 0]
 
 
 def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     bounds = [bound for point in curve for bound in (point.latency.low, point.latency.high, point.service_ms)]
-    shown = _finite([*bounds, *(point.latency.value for point in curve), *limits_ms.values()])
+    shown = finite([*bounds, *(point.latency.value for point in curve), *limits_ms.values()])
     low, high = min(shown) / 1.25, max(shown) * 1.25
-    plot = _figure("share of arrivals that waited no longer", height=360, y_axis_type="log")
+    plot = blank("share of arrivals that waited no longer", height=360, y_axis_type="log")
     plot.y_range = Range1d(start=low, end=high)
     source = _curve_columns(curve, high)
-    plot.varea("x", "low", "high", source=source, fill_color=_colour("pale"))
-    plot.line("x", "service", source=source, line_color=_colour("grey"), line_width=1.5, line_dash="dashed")
-    line = plot.line("x", "value", source=source, line_color=_colour("blue"), line_width=2.5)
+    plot.varea("x", "low", "high", source=source, fill_color=colour("pale"))
+    plot.line("x", "service", source=source, line_color=colour("grey"), line_width=1.5, line_dash="dashed")
+    line = plot.line("x", "value", source=source, line_color=colour("blue"), line_width=2.5)
     tips = [("share", "@share"), ("latency", "@value{0,0.000} ms"), ("95 % interval, ms", "@interval")]
     plot.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=tips))
     legend = [("latency", "blue"), ("its 95 % interval (to the top: not bounded)", "pale"), ("service time", "grey")]
     if limits_ms:
         places = [nines(share) for share in limits_ms]
-        plot.scatter(places, list(limits_ms.values()), marker="inverted_triangle", size=11, color=_colour("red"))
+        plot.scatter(places, list(limits_ms.values()), marker="inverted_triangle", size=11, color=colour("red"))
         legend.append(("limit of the objective", "red"))
     ticks = {nines(share): f"{share * 100:g} %" for share in sorted({*PERCENTILES, *limits_ms} - {0.95})}
     plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     plot.xaxis.major_label_overrides = ticks
-    _in_ms(plot.yaxis, low, high)
-    return Plot(_item(plot), "latency, ms", tuple(legend))
+    ticks_in_ms(plot.yaxis, low, high)
+    return Plot(item(plot), "latency, ms", tuple(legend))
 
 
 def _curve_columns(curve: Sequence[Point], top: float) -> dict[str, list]:
@@ -211,33 +216,33 @@ def _curve_columns(curve: Sequence[Point], top: float) -> dict[str, list]:
 
 def _over_time(lines: Sequence[Line], unit: str, log: bool = False, warmup_s: float = 0.0, full: float = 0.0) -> Plot:
     """Lines over time; ``full`` is a value that a linear axis reaches at least."""
-    plot = _figure(_SECONDS, y_axis_type="log" if log else "linear")
+    plot = blank(_SECONDS, y_axis_type="log" if log else "linear")
     plot.x_range = Range1d(start=min(line.edges_s[0] for line in lines), end=max(line.edges_s[-1] for line in lines))
     shown = np.concatenate([line.values[np.isfinite(line.values)] for line in lines])
     legend = []
     for number, line in enumerate(lines):
         values = np.where(line.values > 0, line.values, np.nan) if log else line.values
         source = {"x": line.edges_s, "y": np.append(values, values[-1])}
-        role = _series(number)
-        drawn = plot.step("x", "y", source=source, mode="after", line_color=_colour(role), line_width=1.8)
+        role = series(number)
+        drawn = plot.step("x", "y", source=source, mode="after", line_color=colour(role), line_width=1.8)
         plot.add_tools(HoverTool(renderers=[drawn], tooltips=[(line.name, "@y{0,0.[000]}"), ("from second", "@x{0,0.[0]}")]))
         legend.append((line.name, role))
     if log:
         seen = shown[shown > 0] if np.any(shown > 0) else np.ones(1)
-        _in_ms(plot.yaxis, float(seen.min()), float(seen.max()))
+        ticks_in_ms(plot.yaxis, float(seen.min()), float(seen.max()))
     else:
         plot.y_range = Range1d(start=0, end=max(1.05 * float(shown.max(initial=0.0)), full) or 1)
     _shade(plot, warmup_s)
-    return Plot(_item(plot), unit, tuple(legend))
+    return Plot(item(plot), unit, tuple(legend))
 
 
 def _shade(plot: Any, warmup_s: float) -> None:
     if warmup_s:
-        plot.add_layout(BoxAnnotation(left=0, right=warmup_s, fill_color=_colour("grey"), fill_alpha=0.14, line_color=None))
+        plot.add_layout(BoxAnnotation(left=0, right=warmup_s, fill_color=colour("grey"), fill_alpha=0.14, line_color=None))
 
 
 def _stacked_over_time(lines: Sequence[Line], warmup_s: float) -> Plot:
-    plot = _figure(_SECONDS)
+    plot = blank(_SECONDS)
     plot.x_range = Range1d(start=lines[0].edges_s[0], end=lines[0].edges_s[-1])
     below = np.zeros(len(lines[0].values))
     for number, line in enumerate(lines):
@@ -246,20 +251,18 @@ def _stacked_over_time(lines: Sequence[Line], warmup_s: float) -> Plot:
             right=line.edges_s[1:],
             bottom=below,
             top=below + line.values,
-            fill_color=_colour(_series(number)),
+            fill_color=colour(series(number)),
             line_color=None,
         )
         below = below + line.values
     plot.y_range.start = 0
     _shade(plot, warmup_s)
-    return Plot(
-        _item(plot), "arrivals not answered", tuple((line.name, _series(number)) for number, line in enumerate(lines))
-    )
+    return Plot(item(plot), "arrivals not answered", tuple((line.name, series(number)) for number, line in enumerate(lines)))
 
 
 def _heat(heat: Heat, warmup_s: float) -> Plot:
     low, high = heat.edges_log_ms[0], heat.edges_log_ms[-1]
-    plot = _figure(_SECONDS, height=320)
+    plot = blank(_SECONDS, height=320)
     plot.x_range = Range1d(start=heat.edges_s[0], end=heat.edges_s[-1])
     level, bin_of = np.nonzero(heat.counts)
     source = {
@@ -280,42 +283,42 @@ def _heat(heat: Heat, warmup_s: float) -> Plot:
     plot.yaxis.ticker = FixedTicker(ticks=list(decades))
     plot.yaxis.major_label_overrides = decades
     _shade(plot, warmup_s)
-    return Plot(_item(plot), "latency, ms")
+    return Plot(item(plot), "latency, ms")
 
 
 def _bands(bands: Sequence[Band]) -> Plot:
     names = list(dict.fromkeys(part for band in bands for part in band.parts_ms))
-    plot = _figure("share of the mean latency, %", height=70 + 38 * len(bands))
+    plot = blank("share of the mean latency, %", height=70 + 38 * len(bands))
     places = list(range(len(bands), 0, -1))
     left = np.zeros(len(bands))
     for number, name in enumerate(names):
         parts_ms = np.array([band.parts_ms.get(name, 0.0) for band in bands])
         right = left + 100 * parts_ms / np.array([sum(band.parts_ms.values()) for band in bands])
         source = {"y": places, "left": left, "right": right, "ms": parts_ms, "band": [band.name for band in bands]}
-        bars = plot.hbar("y", left="left", right="right", height=0.7, source=source, color=_colour(_series(number)))
+        bars = plot.hbar("y", left="left", right="right", height=0.7, source=source, color=colour(series(number)))
         plot.add_tools(HoverTool(renderers=[bars], tooltips=[("answers", "@band"), (name, "@ms{0,0.000} ms")]))
         left = right
     _name_rows(plot, places, [band.name for band in bands])
     plot.x_range = Range1d(start=0, end=100)
-    return Plot(_item(plot), "", tuple((name, _series(number)) for number, name in enumerate(names)))
+    return Plot(item(plot), "", tuple((name, series(number)) for number, name in enumerate(names)))
 
 
 def _groups(groups: Sequence[Group]) -> Plot:
     """A row a group: p50 and p90, each with its interval; one that nothing bounds from above goes on to the edge."""
-    plot = _figure("latency, ms", height=80 + 22 * len(groups), x_axis_type="log")
+    plot = blank("latency, ms", height=80 + 22 * len(groups), x_axis_type="log")
     places = list(range(len(groups), 0, -1))
     estimates = [group.latency_ms[name] for group in groups for name in _GROUP_MARKS]
-    shown = _finite([bound for estimate in estimates for bound in (estimate.low, estimate.value, estimate.high)]) or [1.0]
+    shown = finite([bound for estimate in estimates for bound in (estimate.low, estimate.value, estimate.high)]) or [1.0]
     plot.x_range = Range1d(start=min(shown) / 1.15, end=max(shown) * 1.15)
     for name, role in _GROUP_MARKS.items():
         rows = [(place, group.name, group.latency_ms[name]) for place, group in zip(places, groups, strict=True)]
         source = _marks([row for row in rows if row[2].value is not None and math.isfinite(row[2].value)], max(shown) * 1.15)
-        plot.segment("low", "y", "high", "y", source=source, line_color=_colour(role), line_width=2, line_alpha=0.6)
-        dots = plot.scatter("value", "y", source=source, size=7, color=_colour(role))
+        plot.segment("low", "y", "high", "y", source=source, line_color=colour(role), line_width=2, line_alpha=0.6)
+        dots = plot.scatter("value", "y", source=source, size=7, color=colour(role))
         plot.add_tools(HoverTool(renderers=[dots], tooltips=[("of", "@name"), (name, "@value{0,0.000} ms")]))
     _name_rows(plot, places, [group.name for group in groups])
-    _in_ms(plot.xaxis, min(shown), max(shown))
-    return Plot(_item(plot), "", tuple((f"{name} with its 95 % interval", role) for name, role in _GROUP_MARKS.items()))
+    ticks_in_ms(plot.xaxis, min(shown), max(shown))
+    return Plot(item(plot), "", tuple((f"{name} with its 95 % interval", role) for name, role in _GROUP_MARKS.items()))
 
 
 def _marks(rows: Sequence[tuple[int, str, Estimate]], edge: float) -> dict[str, list]:

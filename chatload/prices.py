@@ -19,9 +19,11 @@ def read(own: Path | None) -> cost.Prices:
 
 def _read(path: Path) -> cost.Prices:
     try:
-        content = tomllib.loads(path.read_text())
+        text = path.read_text()
+        content = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise cost.CostError(f"prices {path} cannot be read ({error})") from error
+    cost.check_keys(text, path.name)
     return cost.prices(content, path.name)
 
 

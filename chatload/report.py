@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from chatload.objective import Estimate
 from chatload.statistics import PERCENTILES, needed_samples, percentile_name
 from chatload.units import format_duration, format_ms, format_share
 
@@ -75,15 +78,25 @@ def _counts(summary: dict) -> list[str]:
 def _latency(summary: dict) -> list[str]:
     lines = ["  latency, from the intended time        ms   95 % interval"]
     for part, name in zip(PERCENTILES, _NAMES, strict=True):
-        estimate = summary["latency_ms"][name]
-        if estimate["value"] is None and estimate["low"] is None and not unanswered(summary) > 1 - part:
+        value = latency(summary, part).value
+        if value is None:
             lines.append(f"    {name:<8}{'-':>30}   not carried by these samples (needs {needed_samples(part):,})")
         else:
-            lines.append(f"    {name:<8}{number(estimate['value'], unknown='no answer'):>30}   {interval(estimate)}")
+            lines.append(f"    {name:<8}{number(value):>30}   {interval(summary['latency_ms'][name])}")
     mean, largest = summary["latency_ms"]["mean"], summary["latency_ms"]["max"]
     lines.append(f"    {'mean':<8}{number(mean['value']):>30}   {interval(mean)}")
     lines.append(f"    {'max':<8}{number(largest['value']):>30}")
     return lines
+
+
+def latency(summary: dict, share: float) -> Estimate:
+    """A percentile of latency from a run.json's summary, in which what is infinite has become null."""
+    found = Estimate(**summary["latency_ms"][percentile_name(share)])
+    if found.value is None and (found.low is not None or unanswered(summary) > 1 - share):
+        return Estimate(math.inf, math.inf if found.low is None else found.low, math.inf)
+    if found.value is not None and found.high is None:
+        return Estimate(found.value, found.low, math.inf)
+    return found
 
 
 def unanswered(summary: dict) -> float:
@@ -120,9 +133,9 @@ def _verdict(verdict: dict) -> list[str]:
 
 
 def number(value: float | None, form: str = "", unknown: str = "-") -> str:
-    """Milliseconds, or a number in ``form``, for people; ``unknown`` where there is none."""
-    if value is None:
-        return unknown
+    """Milliseconds, or a number in ``form``, for people; ``unknown`` where there is none. Infinite: it never came."""
+    if value is None or math.isinf(value):
+        return unknown if value is None else "no answer"
     return form.format(value) if form else format_ms(value)
 
 

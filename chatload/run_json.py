@@ -62,6 +62,7 @@ class _Corpus(msgspec.Struct):
     file: str
     split: str
     utterances: int
+    sha256: str = ""
 
 
 class _Model(msgspec.Struct):
@@ -114,6 +115,7 @@ class _Verdict(msgspec.Struct):
     reasons: list[str]
     faults: list[str]
     objective: list[_Clause]
+    overloaded: bool = False
 
 
 class _Finished(msgspec.Struct):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from chatload import history, objective, runfolder
+from chatload import arrivals, cost, history, objective, runfolder
+
+_CAPACITY_SCHEMA = 1
 
 
 class RunsError(ValueError):
@@ -54,5 +57,23 @@ def row(folder: Path, name: str) -> history.Row:
     content = read_finished(folder)
     try:
         return history.row(name, content)
-    except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
+    except (KeyError, TypeError, AttributeError, objective.ObjectiveError, arrivals.ArrivalsError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error
+
+
+def searched(path: Path) -> cost.Capacity | None:
+    """What a capacity search found, where ``path`` is its folder; None for other folders of runs. Raises RunsError."""
+    file = path / "capacity.json"
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] != _CAPACITY_SCHEMA:
+            raise RunsError(f"{file} has schema {content['schema']!r}, this version of chatload reads {_CAPACITY_SCHEMA}")
+        answer, full = content["answer"], content["saturation"]["throughput"]
+        left_out = () if answer else (f"{file}: {content['reason'] or content['state']}",)
+        return cost.Capacity(float(answer["rate"]) if answer else None, None if full is None else float(full), left_out)
+    except RunsError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunsError(f"{file} is not as a capacity search writes it ({error!r})") from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from chatload import faults, objective, runfolder, runs
+from chatload import arrivals, conditions, faults, objective, runfolder, runs, samples
 from chatload.compare import Samples, Side
 from chatload.units import format_duration
 
@@ -26,72 +26,47 @@ def read(path: Path) -> Side:
     if path.suffix == ".csv":
         return _read_in_process(path)
     folders = runs.folders(path)
-    if folders == [path]:
-        return _read_run(path)
-    read = [_read_run(folder) for folder in folders]
+    if len(folders) == 1:
+        return _read_run(folders[0], conditions.of_single)
+    read = [_read_run(folder, conditions.of) for folder in folders]
     for folder, run in zip(folders, read, strict=True):
-        if run.conditions != read[0].conditions:
+        found = conditions.differences(read[0].conditions, run.conditions)
+        if found:
             raise SideError(
-                f"{path} holds runs of different kinds: {folder.name} differs from {folders[0].name} in conditions"
+                f"{path} holds runs of different kinds: {folder.name} differs from {folders[0].name} in {'; '.join(found)}"
             )
-    found = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, read, strict=True) for fault in run.faults)
-    samples = tuple(sample for run in read for sample in run.runs)
-    return Side(str(path), f"{len(read)} runs; {read[0].about}", read[0].conditions, samples, faults=found)
+    faulty = tuple(f"{folder.name}: {fault}" for folder, run in zip(folders, read, strict=True) for fault in run.faults)
+    measured = tuple(sample for run in read for sample in run.runs)
+    return Side(str(path), f"{len(read)} runs; {read[0].about}", read[0].conditions, measured, faults=faulty)
 
 
-def _read_run(folder: Path) -> Side:
+def _read_run(folder: Path, conditions_of: Callable[[dict], dict[str, str]]) -> Side:
     content = runs.read_finished(folder)
     try:
-        run, summary = content["run"], content["summary"]
-        samples = _read_samples(folder, run["warmup_s"], run["warmup_s"] + run["duration_s"])
-        count, planned = len(samples.latency_ms), summary["planned"]
-        side = Side(str(folder), _about(run, count), _conditions(run), (samples,), faults=faults.of(content))
-    except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
+        run, planned = content["run"], content["summary"]["planned"]
+        alike, found = conditions_of(run), faults.of(content)
+    except (KeyError, TypeError, AttributeError, objective.ObjectiveError, arrivals.ArrivalsError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error
+    if not planned or run["duration_s"] <= 0:
+        raise SideError(f"{folder} measured nothing, it ended within its warm-up: run it again, longer")
+    measured = _samples(runfolder.read_parquet(folder), run["warmup_s"], run["warmup_s"] + run["duration_s"])
+    count = len(measured.latency_ms)
     if count != planned:
         raise runfolder.RunFolderError(
             f"{folder}: samples.parquet has {count:,} arrivals where run.json counts {planned:,}: it is not of this run"
         )
-    return side
+    return Side(str(folder), _about(run, count), alike, (measured,), faults=found)
 
 
-def _read_samples(folder: Path, start_s: float, end_s: float) -> Samples:
-    """The measured window of a run. Raises runfolder.RunFolderError when samples.parquet cannot be read."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    path = folder / "samples.parquet"
-    try:
-        table = parquet.read_table(path, columns=["intended_s", "done_s", "outcome", "intent"])
-    except (OSError, pa.ArrowException) as error:
-        raise runfolder.RunFolderError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
-    intended_s, done_s = (table[name].to_numpy() for name in ("intended_s", "done_s"))
-    ok, wrong = (_equal(table["outcome"], name) for name in ("ok", "wrong"))
-    answered = ok | wrong
-    served = int(np.count_nonzero(answered & (done_s >= start_s) & (done_s < end_s)))
-    inside = np.flatnonzero((intended_s >= start_s) & (intended_s < end_s))
-    order = inside[np.argsort(intended_s[inside], kind="stable")]
-    latency_ms = np.where(answered, (done_s - intended_s) * 1e3, np.inf)[order]
-    checked = order[(answered & table["intent"].is_valid().to_numpy())[order]]
-    return Samples(latency_ms, served, end_s - start_s, ok[checked])
-
-
-def _equal(column: Any, name: str) -> np.ndarray:
-    from pyarrow import compute
-
-    return compute.equal(column.cast("string"), name).to_numpy()
-
-
-def _conditions(run: dict) -> dict[str, str]:
-    corpus, model = run["corpus"], run["model"]
-    return {
-        "measured": "a served run",
-        "corpus": f"{corpus['file']} (split {corpus['split']}, {corpus['utterances']} utterances)",
-        "model": model["name"] if model else "unknown",
-        "objective": ",".join(sorted(clause.text for clause in objective.parse(run["objective"]))),
-        "rate": f"{run['rate']:g}/s",
-        "arrivals": run["arrivals"],
-    }
+def _samples(found: runfolder.Rows, start_s: float, end_s: float) -> Samples:
+    """What a run measured between two moments, each sample by its intended time and each answer by when it came."""
+    rows = found.rows
+    done_s = rows["done_s"][samples.answered(rows) & (rows["done_s"] >= start_s) & (rows["done_s"] < end_s)] - start_s
+    inside = np.flatnonzero((rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s))
+    order = inside[np.argsort(rows["intended_s"][inside], kind="stable")]
+    window = rows[order]
+    checked = samples.answered(window) & found.labelled[order]
+    return Samples(samples.latency_ms(window), done_s, end_s - start_s, window["outcome"][checked] == samples.OK)
 
 
 def _about(run: dict, count: int) -> str:

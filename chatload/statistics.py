@@ -22,7 +22,7 @@ PERCENTILES = (0.50, 0.90, 0.95, 0.99, 0.999, 0.9999)
 CONFIDENCE = 0.95
 TWO_SIDED = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # standard deviations
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
-_BLOCK_COUNTS = (10, 20, 40)
+BLOCK_COUNTS = (10, 20, 40)
 # A run of few effective samples may be shorter than the memory of what it measures: then still longer blocks are asked.
 _FEW_EFFECTIVE = 200
 _LONG_BLOCKS = 5
@@ -38,11 +38,16 @@ def percentile_name(share: float) -> str:
 
 
 def percentile(
-    in_time_order: np.ndarray, share: float, ascending: np.ndarray | None = None, confidence: float = CONFIDENCE
+    in_time_order: np.ndarray,
+    share: float,
+    ascending: np.ndarray | None = None,
+    confidence: float = CONFIDENCE,
+    failures_independent: bool = True,
 ) -> Estimate:
     """The ``share`` percentile of values given in time order, with its interval.
 
-    ``ascending`` is the same values sorted, to be given where it is at hand. Values may be infinite. The estimate is
+    ``ascending`` is the same values sorted, to be given where it is at hand. Values may be infinite: such failures are taken
+    as trials of their own, or else as events in time (``failures_independent``, as in proportion). The estimate is
     NOT_CARRIED when there are fewer than needed_samples(share, confidence). ``high`` is infinite when correlation leaves
     too few effective samples to bound it. (To withhold those estimates would be wrong: the runs left over are those whose
     tail happens to look calm, and on an M/M/1 queue 61 % of their intervals held the truth, not 95 %.)
@@ -53,17 +58,21 @@ def percentile(
     ordered = np.sort(in_time_order) if ascending is None else ascending
 
     # An outage is one event, but its customers are many: that they failed together does not make their share uncertain.
-    unanswered = proportion(np.isinf(in_time_order), independent=True, confidence=confidence).low
+    failed = np.isinf(in_time_order)
+    unanswered = proportion(failed, 1.0 if failures_independent else None, confidence).low
     if unanswered is not None and unanswered > 1 - share:
         return Estimate(math.inf, math.inf, math.inf)
 
     def at(level: float) -> float:
         return float(ordered[math.ceil(count * level) - 1])
 
+    def above(level: float) -> np.ndarray:
+        return in_time_order > at(level) if math.isfinite(at(level)) else failed
+
     # A tail that is calm by chance hides its correlation; the body of the distribution shows it.
     level = min(share, _BODY)
-    body = _inflation(in_time_order > at(level), 1 - level, confidence)
-    inflation = max(body, _inflation(in_time_order > at(share), 1 - share, confidence))
+    body = _inflation(above(level), 1 - level, confidence)
+    inflation = max(body, _inflation(above(share), 1 - share, confidence))
     effective = max(int(count / inflation), 1)
     tail = (1 - confidence) / 2
     low_rank = max(stats.binom.ppf(tail, effective, share), 1)
@@ -86,16 +95,16 @@ def needed_samples(share: float, confidence: float = CONFIDENCE) -> int:
     return math.ceil(math.log((1 - confidence) / 2) / math.log(share))
 
 
-def proportion(flags: np.ndarray, independent: bool = False, confidence: float = CONFIDENCE) -> Estimate:
+def proportion(flags: np.ndarray, effect: float | None = None, confidence: float = CONFIDENCE) -> Estimate:
     """The share of true values among ``flags``, given in time order, with its interval (Clopper-Pearson).
 
-    ``independent`` takes every flag as a trial of its own, however they cluster in time.
+    ``effect`` is how many of them count as one (None: as they cluster in time); 1 takes each as a trial of its own.
     """
     count = len(flags)
     if not count:
         return NOT_CARRIED
     share = float(flags.mean())
-    effective = count / (1.0 if independent else _inflation(flags, share, confidence))
+    effective = count / (design_effect(flags, confidence) if effect is None else effect)
     return Estimate(share, *share_bounds(share * effective, effective, confidence))
 
 
@@ -109,7 +118,7 @@ def share_bounds(hits: float, count: float, confidence: float = CONFIDENCE) -> t
 
 def mean(in_time_order: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     """The mean with its interval from the means of blocks of time (Student's t)."""
-    blocks = min(_BLOCK_COUNTS[1], len(in_time_order))
+    blocks = min(BLOCK_COUNTS[1], len(in_time_order))
     if blocks < 2:
         return NOT_CARRIED
     means = _block_means(in_time_order, blocks)
@@ -127,20 +136,25 @@ def rate(count: int, duration_s: float, confidence: float = CONFIDENCE) -> Estim
     return Estimate(count / duration_s, float(low) / duration_s, float(high) / duration_s)
 
 
+def design_effect(flags: np.ndarray, confidence: float = CONFIDENCE) -> float:
+    """How many of ``flags``, given in time order, count as one trial, by how their share varies over time; at least 1."""
+    return _inflation(flags, float(flags.mean()), confidence) if len(flags) else 1.0
+
+
 def _inflation(flags: np.ndarray, share: float, confidence: float) -> float:
     """How many samples count as one: the design effect of ``flags`` over blocks of time, at least 1."""
     independent = share * (1 - share)
     if independent <= 0:
         return 1.0
-    counts = [count for count in _BLOCK_COUNTS if len(flags) // count >= 2]
+    counts = [count for count in BLOCK_COUNTS if len(flags) // count >= 2]
     if not counts:
         return 1.0
-    if len(flags) < _FEW_EFFECTIVE * _design_effect(flags, counts[-1], independent):
+    if len(flags) < _FEW_EFFECTIVE * _over_blocks(flags, counts[-1], independent):
         counts = [_LONG_BLOCKS, *counts]
     level = (1 + confidence) / 2
     worst = 1.0
     for count in counts:
-        effect = _design_effect(flags, count, independent)
+        effect = _over_blocks(flags, count, independent)
         if effect > 1:
             # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
             effect *= (stats.t.ppf(level, count - 1) / stats.norm.ppf(level)) ** 2
@@ -148,7 +162,7 @@ def _inflation(flags: np.ndarray, share: float, confidence: float) -> float:
     return worst
 
 
-def _design_effect(flags: np.ndarray, blocks: int, independent: float) -> float:
+def _over_blocks(flags: np.ndarray, blocks: int, independent: float) -> float:
     """How much more the share of flags varies from block to block than that of flags with variance ``independent`` would."""
     return float(_block_means(flags, blocks).var(ddof=1) * (len(flags) // blocks) / independent)
 
@@ -249,7 +263,7 @@ def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: flo
             step: distribution(rows[f"{step}_ms"][answered & ~np.isnan(rows[f"{step}_ms"])].astype(float))
             for step in ("tokenize", "infer")
         },
-        "errors": proportion(~answered, independent=True),
+        "errors": proportion(~answered, effect=1.0),
         "accuracy": {
             "checked": int(np.count_nonzero(checked)),
             "correct": int(np.count_nonzero(rows["outcome"][checked] == samples.OK)),

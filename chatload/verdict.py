@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chatload import duration
 from chatload.objective import LATENCIES, MISSED, UNDECIDED, Clause, Estimate
-from chatload.units import format_ms, format_share
+from chatload.units import format_duration, format_ms, format_share
 
 PASS, FAIL, INVALID = "pass", "fail", "invalid"
 EXIT_CODES = {PASS: 0, FAIL: 1, INVALID: 2}
@@ -49,24 +50,27 @@ class Conduct:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of one clause of the objective."""
+    """What became of one clause of the objective; ``wanting`` says what it takes to decide it, where it is open."""
 
     clause: Clause
     answer: str
     estimate: Estimate
+    wanting: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """``outcome`` is PASS, FAIL or INVALID; ``reasons`` are sentences for people, most important first.
 
-    ``faults`` are why the run cannot speak about the server at all; empty where it is invalid only for what is undecided.
+    ``faults`` are why the run cannot speak about the server's latency; empty where it is invalid only for what is undecided.
+    ``overloaded`` says that they are all the same: the server could not keep up.
     """
 
     outcome: str
     reasons: tuple[str, ...]
     judgements: tuple[Judgement, ...]
     faults: tuple[str, ...] = ()
+    overloaded: bool = False
 
 
 def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: float) -> Verdict:
@@ -80,7 +84,8 @@ def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: fl
             "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
         ]
     if faults:
-        return Verdict(INVALID, (*aborted, *faults), judgements, (*aborted, *faults))
+        overloaded = set(faults) <= {*_dropped_faults(summary, objective), *_overload_faults(conduct)}
+        return Verdict(INVALID, (*aborted, *faults), judgements, (*aborted, *faults), overloaded)
     if missed:
         return Verdict(FAIL, (*aborted, *missed), judgements)
     undecided = [explain(judgement, rate) for judgement in judgements if judgement.answer == UNDECIDED]
@@ -104,9 +109,11 @@ def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -
     return [
         *faults,
         *_lag_faults(summary),
-        *_capacity_faults(summary, objective, conduct),
+        *_processor_faults(conduct),
+        *_dropped_faults(summary, objective),
         *_offered_faults(summary, conduct),
-        *_steadiness_faults(conduct),
+        *_overload_faults(conduct),
+        *_warm_up_faults(conduct),
     ]
 
 
@@ -133,20 +140,23 @@ def _lag_faults(summary: dict) -> list[str]:
     ]
 
 
-def _capacity_faults(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
-    faults = []
-    if conduct.cpu_share > _CPU_SHARE:
-        faults.append(
-            f"a generator process was saturated ({format_share(conduct.cpu_share)} of a core); "
-            "lower the rate or use more processes (--processes)"
-        )
+def _processor_faults(conduct: Conduct) -> list[str]:
+    if conduct.cpu_share <= _CPU_SHARE:
+        return []
+    return [
+        f"a generator process was saturated ({format_share(conduct.cpu_share)} of a core); "
+        "lower the rate or use more processes (--processes)"
+    ]
+
+
+def _dropped_faults(summary: dict, objective: Sequence[Clause]) -> list[str]:
     allowed = next((clause.limit for clause in objective if clause.subject == "errors"), 0.0)
-    if summary["dropped"] > allowed * summary["planned"]:
-        faults.append(
-            f"{summary['dropped']:,} arrivals were dropped, more in flight than --max-in-flight allows; "
-            "the server is far behind: lower the rate, or raise the bound"
-        )
-    return faults
+    if summary["dropped"] <= allowed * summary["planned"]:
+        return []
+    return [
+        f"{summary['dropped']:,} arrivals were dropped, more in flight than --max-in-flight allows; "
+        "the server is far behind: lower the rate, or raise the bound"
+    ]
 
 
 def _offered_faults(summary: dict, conduct: Conduct) -> list[str]:
@@ -160,25 +170,49 @@ def _offered_faults(summary: dict, conduct: Conduct) -> list[str]:
     ]
 
 
-def _steadiness_faults(conduct: Conduct) -> list[str]:
-    if conduct.trend > _TREND:
-        return [
-            f"not in steady state: requests in flight grew {conduct.trend:.1f} times over the run, so its latency is that "
-            "of its length; the server cannot keep up: lower the rate"
-        ]
+def _overload_faults(conduct: Conduct) -> list[str]:
+    if conduct.trend <= _TREND:
+        return []
+    return [
+        f"not in steady state: requests in flight grew {conduct.trend:.1f} times over the run, so its latency is that "
+        "of its length; the server cannot keep up: lower the rate"
+    ]
+
+
+def _warm_up_faults(conduct: Conduct) -> list[str]:
     if conduct.trend < 1 / _TREND:
         return [
             f"not in steady state: requests in flight fell to {format_share(conduct.trend)} over the run; "
             "the server was still warming up: raise --warmup"
         ]
-    if conduct.settled_s is not None:
+    if conduct.settled_s is not None and conduct.trend <= _TREND:
         return [f"the warm-up was too short: latency settled only after {conduct.settled_s:.1f} s (MSER-5); raise --warmup"]
     return []
 
 
 def _judge_clause(clause: Clause, summary: dict, rate: float) -> Judgement:
     estimate = subject(clause.subject, summary)
-    return Judgement(clause, clause.judge(estimate, rate), estimate)
+    answer = clause.judge(estimate, rate)
+    return Judgement(clause, answer, estimate, _wanting(clause, estimate, summary, rate) if answer == UNDECIDED else "")
+
+
+def _wanting(clause: Clause, estimate: Estimate, summary: dict, rate: float) -> str:
+    """What decides a clause that is open, in words: a longer run, or none."""
+    planned, answers = summary["planned"], summary["ok"] + summary["wrong"]
+    needed = duration.needed(clause, rate) if rate else None
+    if clause.subject == "accuracy" and estimate.value is None:
+        return "the corpus names no intents, so no run of it can say" if answers else "nothing was answered"
+    if clause.subject == "mean" and answers < planned:
+        return "arrivals that were never answered have no latency to take a mean of; claim a percentile"
+    if needed is None:
+        return "no run can decide it; choose a limit that leaves some room"
+    if planned < needed:
+        seconds = needed / rate
+        return f"{planned:,} arrivals are too few; run at least {needed:,}, {format_duration(seconds)} after the warm-up"
+    times = _times_longer(clause, estimate, rate)
+    if times is None:
+        return f"too little to say how much it takes; run ten times as long, {format_duration(10 * planned / rate)}"
+    return f"run about {times} times as long, {format_duration(times * planned / rate)} after the warm-up"
 
 
 def subject(name: str, summary: dict) -> Estimate:
@@ -198,23 +232,26 @@ def explain(judgement: Judgement, rate: float) -> str:
     """What became of a clause and why, in a sentence for people."""
     clause, estimate = judgement.clause, judgement.estimate
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return f"{clause.text} not decided: the samples do not carry {clause.subject}; run longer"
+        return f"{clause.text} not decided: {judgement.wanting}"
     measured = "infinite" if math.isinf(estimate.value) else clause.show(estimate.value)
     bounds = " to ".join("infinite" if math.isinf(bound) else clause.show(bound) for bound in (estimate.low, estimate.high))
     said = f"{clause.subject} is {measured} (95 % interval {bounds})"
     if judgement.answer == UNDECIDED:
-        return f"{clause.text} not decided: {said}; run {_longer(judgement, rate)} as long"
+        return f"{clause.text} not decided: {said}; {judgement.wanting}"
     return f"{clause.text} {judgement.answer}: {said}"
 
 
-def _longer(judgement: Judgement, rate: float) -> str:
-    """How many times longer a run must be for its interval to clear the limit; intervals shrink with the square root."""
-    estimate, limit = judgement.estimate, judgement.clause.limit_at(rate)
+def _times_longer(clause: Clause, estimate: Estimate, rate: float) -> int | None:
+    """How many times longer a run must be for its interval to clear the limit; intervals shrink with the square root.
+
+    None where an end of the interval is open, or the value lies on the limit.
+    """
+    limit = clause.limit_at(rate)
     assert estimate.value is not None
     assert estimate.low is not None
     assert estimate.high is not None
     side = estimate.high - estimate.value if estimate.value < limit else estimate.value - estimate.low
     distance = abs(limit - estimate.value)
     if distance == 0 or not math.isfinite(side / distance):
-        return "many times"
-    return f"about {max(2, math.ceil((side / distance) ** 2))} times"
+        return None
+    return max(2, math.ceil((side / distance) ** 2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from chatload import compare, findings
+from chatload import compare, compare_report, findings
 from chatload.compare import Samples, Side
 from chatload.findings import BETTER, SAME, UNDECIDED, WORSE, Finding, Margins
 from chatload.objective import Estimate
@@ -24,7 +24,8 @@ def chance(seed: int = 1) -> np.random.Generator:
 
 
 def samples(latency_ms: np.ndarray, correct: np.ndarray = NOTHING) -> Samples:
-    return Samples(latency_ms, int(np.isfinite(latency_ms).sum()), len(latency_ms) / 100, correct)
+    moments_s = np.arange(len(latency_ms)) / 100
+    return Samples(latency_ms, moments_s[np.isfinite(latency_ms)], len(latency_ms) / 100, correct)
 
 
 def side(*runs: Samples, name: str = "made up", conditions: dict | None = None, faults: tuple[str, ...] = ()) -> Side:
@@ -57,6 +58,31 @@ def test_a_server_compared_with_itself_differs_in_at_most_5_of_100_comparisons(p
     pairs = [(process(5_000, generator), process(5_000, generator)) for _ in range(100)]
     called = [any(finding.real for finding in single(a, b, ("p50", "p90", "p99"))) for a, b in pairs]
     assert sum(called) <= 5
+
+
+def test_bursts_of_arrivals_are_no_difference_of_throughput_and_a_slower_server_is():
+    """Gamma gaps of cv 3 make counts nine times as uncertain as a Poisson process does."""
+    generator, called, missed = chance(16), 0, 0
+    shape = 1 / 9
+    for _ in range(400):
+        a, b, half = (np.cumsum(generator.gamma(shape, 0.02 / shape, 8_000)) for _ in range(3))
+        runs = [Samples(NOTHING, moments[moments < 100], 100.0, NOTHING) for moments in (a, b, half[::2])]
+        found = [compare.compare(side(runs[0]), side(run), ("throughput",), 0.95)[0] for run in runs[1:]]
+        called += bool(found[0].real)
+        missed += found[1].real != WORSE
+    assert called <= 20
+    assert missed <= 20
+
+
+@pytest.mark.parametrize("count", [6_000, 200_000])
+def test_one_outage_that_only_one_run_saw_is_no_difference_of_servers(count):
+    generator = chance(17)
+    fine, struck = (samples(independent(count, generator)) for _ in "ab")
+    struck.latency_ms[count // 2 : count // 2 + count // 50] = math.inf
+    found = compare.compare(side(fine), side(struck), ("errors", "p99", "throughput"), compare.confidence_of_each(3))
+    assert [finding.real for finding in found] == ["", "", ""]
+    often = samples(np.where(np.arange(count) % 50 == 0, math.inf, independent(count, generator)))
+    assert compare.compare(side(fine), side(often), ("errors",), 0.95)[0].real == WORSE
 
 
 @pytest.mark.parametrize(("process", "pilot"), [(independent, 20_000), (correlated, 60_000)])
@@ -198,6 +224,19 @@ def test_failing_in_every_round_is_worse_and_failing_in_one_is_not_decided():
     assert compare.compare(fine, one, ("p99",), 0.95)[0].gate(MARGINS) == UNDECIDED
 
 
+def test_a_side_that_serves_nothing_in_any_round_is_worse_and_in_one_round_is_not_decided():
+    fine = side(*[failing(0, seed) for seed in range(4)])
+    dead = side(*[failing(1, seed) for seed in range(4)])
+    some = side(failing(1, 0), *[failing(0, seed) for seed in range(4, 7)])
+    usual = ("throughput", "p50", "p99", "errors")
+    assert [found.gate(MARGINS) for found in compare.compare(fine, dead, usual, 0.95)] == [WORSE] * 4
+    assert [found.gate(MARGINS) for found in compare.compare(dead, fine, usual, 0.95)] == [SAME] * 4
+    assert [found.gate(MARGINS) for found in compare.compare(fine, some, usual, 0.95)] == [UNDECIDED] * 4
+    assert [found.gate(MARGINS) for found in compare.compare(dead, dead, usual[:3], 0.95)] == [UNDECIDED] * 3
+    said = compare_report.text(compare.against_first([fine, dead]), MARGINS, gated=True)
+    assert "gate  FAIL" in said
+
+
 def test_two_rounds_that_fail_by_chance_do_not_condemn_a_server():
     """With 1 % of failures p99 is infinite in every other round, so in both rounds of one side and none of the other too."""
     called = 0
@@ -234,9 +273,24 @@ def test_different_numbers_of_runs_are_refused():
 
 def test_more_sides_share_the_error_rate():
     sides = [side(samples(independent(2_000, chance(seed)))) for seed in range(4)]
-    comparisons = compare.against_first(sides, ["p50", "p90", "accuracy"])
+    comparisons = compare.against_first(sides, ["p50", "p90"])
     assert [comparison.confidence for comparison in comparisons] == [pytest.approx(1 - 0.05 / 6)] * 3
-    assert [finding.metric for finding in comparisons[0].findings] == ["p50", "p90"]
+
+
+def test_a_metric_that_was_asked_for_is_compared_or_refused_and_a_usual_one_is_left_out_by_name():
+    generator = chance()
+    checked, unchecked = (
+        side(samples(np.ones(400), flags), name=str(len(flags))) for flags in (np.ones(400, bool), NOTHING)
+    )
+    with pytest.raises(
+        compare.CompareError, match=r"0 has no accuracy \(none of its answers was checked\): leave it out of"
+    ):
+        compare.against_first([checked, unchecked], ["p50", "accuracy"])
+    (comparison,) = compare.against_first([checked, unchecked])
+    assert comparison.left_out == ("accuracy",)
+    windows = Side("cpu", "", CONDITIONS, windows={"p50": generator.normal(9, 1, 30)})
+    with pytest.raises(compare.CompareError, match=r"cpu has no p99 \(it knows p50\): leave it out of --metrics"):
+        compare.against_first([windows, windows], ["p50", "p99"])
 
 
 def test_windows_of_an_in_process_benchmark_are_compared_by_their_means():
@@ -250,7 +304,8 @@ def test_windows_of_an_in_process_benchmark_are_compared_by_their_means():
         )
         for name, rate in (("cpu", 41.0), ("inf1", 200.0))
     )
-    (comparison,) = compare.against_first([a, b], ["throughput", "p50", "p90", "p99"])
+    (comparison,) = compare.against_first([a, b])
+    assert comparison.left_out == ("p90", "p99", "errors", "accuracy")
     throughput, p50 = comparison.findings
     assert throughput.change.value == pytest.approx(200 / 41, rel=0.02)
     assert throughput.change.low < 200 / 41 < throughput.change.high

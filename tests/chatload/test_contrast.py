@@ -110,3 +110,25 @@ def test_rounds_needed_fall_with_the_margin_and_end_somewhere():
     needed = [contrast.needed_rounds(0.1, 5, margin, 0.95) for margin in (0.02, 0.05, 0.2)]
     assert needed == sorted(needed, reverse=True)
     assert contrast.needed_rounds(10, 5, 0.001, 0.95) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=40), st.floats(1, 100))
+def test_a_ratio_of_rates_lies_in_its_interval_and_turns_round_with_its_sides(pairs, seconds):
+    a, b = (np.array(counts) for counts in zip(*pairs, strict=True))
+    forth = contrast.rate_ratio([a], [b], (seconds, seconds), 0.95)
+    back = contrast.rate_ratio([b], [a], (seconds, seconds), 0.95)
+    if not a.sum() or not b.sum():
+        assert forth == NOT_CARRIED or forth.low == 0 or forth.high == math.inf
+        return
+    assert forth.low < forth.value < forth.high
+    assert forth.value == pytest.approx(b.sum() / a.sum())
+    assert back.value == pytest.approx(1 / forth.value)
+
+
+def test_the_same_plan_is_no_uncertainty_and_nothing_served_is_worse_than_something():
+    day = np.array([5, 50, 500, 50, 5])
+    same = contrast.rate_ratio([day], [day], (10, 10), 0.95)
+    assert (same.low, same.high) == (pytest.approx(math.exp(-1 / 610)), pytest.approx(math.exp(1 / 610)))
+    none = contrast.rate_ratio([day], [0 * day], (10, 10), 0.95)
+    assert (none.value, none.low) == (0, 0)
+    assert none.high < 0.01

@@ -102,3 +102,11 @@ def test_no_utterance_stands_twice(support):
 def trigrams(text: str) -> set[str]:
     text = " " + " ".join(re.findall(r"\w+", text.lower())) + " "
     return {text[i : i + 3] for i in range(len(text) - 2)}
+
+
+def test_a_fingerprint_is_of_what_is_replayed():
+    one = [corpus.Utterance("where is it", "order", "test"), corpus.Utterance("hi", "", "test")]
+    # printf 'where is it\torder\nhi\t\n' | sha256sum
+    assert corpus.fingerprint(one) == "2af48722ff70"
+    others = [one[:1], one[::-1], [corpus.Utterance("where is it", "refund", "test"), one[1]]]
+    assert len({corpus.fingerprint(found) for found in (one, *others)}) == 4

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from datetime import date
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload import cli, cost, prices
+from chatload import cli, cost, prices, runs
 from chatload.cost import Capacity
 from chatload.history import Row
 from chatload.objective import Estimate
@@ -18,9 +19,17 @@ from tests.chatload.made_runs import make_run
 FLAT = [1.0] * 24
 
 
-def row(rate: float, outcome: str, served: float | None = None) -> Row:
-    throughput = Estimate(served or rate, (served or rate) * 0.97, (served or rate) * 1.03)
-    return Row("r", "", "", "minilm", "1", "p99<1s", "corpus", rate, rate, {"throughput": throughput}, outcome, False)
+ALIKE = {"measured": "a served run", "corpus": "c", "model": "minilm", "objective": "p99<1s", "arrivals": "poisson"}
+
+
+def row(rate: float, outcome: str, served: float | None = None, **changes: object) -> Row:
+    """A run of 100 s that answered ``served`` of ``rate`` a second, the rest turned away with 503."""
+    served = served or rate
+    throughput = Estimate(served, served * 0.97, served * 1.03)
+    answers = {"ok": round(100 * served), "http_503": round(100 * (rate - served))}
+    alike = ALIKE | {"rate": f"{rate:g}/s", "arrivals": changes.pop("arrivals", "poisson")}
+    name = f"at {rate:g}"
+    return Row(name, "", "1", alike, {}, rate, rate, {"throughput": throughput}, answers, outcome, **changes)
 
 
 def test_a_million_answers_cost_what_they_take_in_hours():
@@ -75,14 +84,57 @@ def test_a_peak_that_no_day_has_is_refused(peak):
         cost.peaked(peak)
 
 
+SLOW = {"faults": ("requests in flight grew",), "overloaded": True}
+
+
 def test_capacity_is_the_highest_rate_that_passed_below_the_lowest_that_failed():
-    rows = [row(10, "pass"), row(20, "pass"), row(30, "fail"), row(40, "pass"), row(50, "invalid", served=35)]
-    assert cost.capacity(rows) == Capacity(20, 35)
+    rows = [row(10, "pass"), row(20, "pass"), row(30, "fail"), row(40, "pass"), row(50, "invalid", served=35, **SLOW)]
+    assert cost.capacity(rows) == Capacity(20, 35, ("at 40: it passed at 40/s, but a run at 30/s did not: luck",))
 
 
 def test_no_pass_is_no_capacity_and_no_overload_is_no_full_load():
     assert cost.capacity([row(10, "fail")]) == Capacity(None, None)
     assert cost.capacity([row(10, "pass")]) == Capacity(10, None)
+
+
+def test_a_server_that_could_not_keep_up_bounds_the_rate_like_one_that_missed_its_objective():
+    found = cost.capacity([row(10, "pass"), row(20, "invalid", served=15, **SLOW), row(30, "pass")])
+    assert (found.objective_rate, found.full_load) == (10, 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"arrivals": "profile:speed=24"}, "profile:speed=24 has no one rate"),
+        ({"arrivals": "onoff"}, "onoff has no one rate"),
+        ({"edited": True}, "its rate was changed while it ran"),
+        ({"faults": ("the generator was late",)}, "invalid: the generator was late"),
+    ],
+)
+def test_a_run_that_says_nothing_about_capacity_is_left_out_and_named(changes, why):
+    rows = [row(10, "pass"), row(90, "pass", **changes)]
+    assert cost.capacity(rows) == Capacity(10, None, (f"at 90: {why}",))
+    said = cost.text([cost.Target("box", 1.0, cost.capacity(rows))], 1e5, FLAT)
+    assert f"left out of box: at 90: {why}" in said
+
+
+def test_an_undecided_run_is_no_pass_and_no_failure():
+    assert cost.capacity([row(10, "pass"), row(20, "invalid")]).left_out == ("at 20: its objective was not decided",)
+
+
+def test_answers_lost_for_other_reasons_than_load_are_no_full_load():
+    broken = Row("r", "", "1", ALIKE, {}, 10, 10, row(10, "fail", 5).metrics, {"ok": 500, "reset": 500}, "fail")
+    assert cost.capacity([broken]).full_load is None
+    assert cost.capacity([row(10, "fail", 5)]).full_load == 5
+    # What was within the objective was more: so this was not all that the server can do.
+    assert cost.capacity([row(8, "pass"), row(10, "fail", 5)]).full_load is None
+
+
+def test_runs_at_one_rate_must_be_alike_and_a_days_curve_may_differ():
+    alike, other = row(10, "pass"), row(20, "pass", arrivals="gamma")
+    with pytest.raises(cost.CostError, match="at 10 and at 20 cannot be priced together: arrivals: poisson against gamma"):
+        cost.check_alike([alike, other])
+    cost.check_alike([alike, row(30, "pass"), row(20, "pass", arrivals="profile")])
 
 
 def test_the_users_prices_override_the_shipped_ones():
@@ -99,6 +151,24 @@ def test_the_users_prices_override_the_shipped_ones():
 def test_what_is_no_price_is_refused(price):
     with pytest.raises(cost.CostError, match=r"mine.toml: home.c = .* is not a price"):
         cost.prices({"home": {"c": price}}, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '"c7i.xlarge" = 0.1\n[us-east-1]\n',
+            "c7i.xlarge = 0.1 stands outside a region: write it below one, as [us-east-1]",
+        ),
+        ('sauce = "mine"\n', "sauce = 'mine' stands outside a region"),
+        ("[us-east-1]\nc7i.xlarge = 0.1\n", 'p.toml, line 2: write "c7i.xlarge" in quotes, below its [region]'),
+        ("# mine\n\nc7i . xlarge = 0.1\n", 'p.toml, line 3: write "c7i . xlarge" in quotes'),
+        ("[us-east-1.c7i]\nxlarge = 0.1\n", "us-east-1.c7i = {'xlarge': 0.1} is not a price"),
+    ],
+)
+def test_a_price_in_the_wrong_place_is_one_clear_line(tmp_path, capsys, text, said):
+    run = make_run(tmp_path / "run", latency_ms(1))
+    assert said in refused(capsys, f"c7i.xlarge={run}", "--prices", write(tmp_path / "p.toml", text))
 
 
 def test_what_has_no_price_is_named_with_what_has():
@@ -150,6 +220,39 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def search(folder: Path, **content: object) -> Path:
+    """A capacity search's folder, of one probe."""
+    make_run(folder / "probe-01", latency_ms(1))
+    found = {"schema": 1, "state": "found", "reason": "", "answer": {"rate": 72.0, "low": 70.0, "high": 74.0}}
+    write(folder / "capacity.json", json.dumps({**found, "saturation": {"throughput": 95.0}, **content}))
+    return folder
+
+
+def test_a_capacity_search_answers_for_its_instance(tmp_path, capsys):
+    found = search(tmp_path / "found")
+    none = search(
+        tmp_path / "none", state="none", answer=None, reason="missed at the lowest rate", saturation={"throughput": None}
+    )
+    assert runs.searched(found) == Capacity(72.0, 95.0)
+    assert runs.searched(found / "probe-01") is None
+    cli.main(["cost", f"c7i.xlarge={found}", f"inf1.xlarge={none}"])
+    out = capsys.readouterr().out
+    assert "cheapest within the objective: c7i.xlarge" in out
+    assert f"left out of inf1.xlarge: {none / 'capacity.json'}: missed at the lowest rate" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "has schema 2, this version of chatload reads 1"),
+        ({"answer": 72.0}, "is not as a capacity search writes it"),
+        ({"saturation": None}, "is not as a capacity search writes it"),
+    ],
+)
+def test_a_damaged_capacity_search_is_one_clear_line(tmp_path, capsys, change, said):
+    assert said in refused(capsys, f"c7i.xlarge={search(tmp_path / 'found', **change)}")
+
+
 def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
     run = make_run(tmp_path / "run", latency_ms(1))
     other = make_run(tmp_path / "other", latency_ms(1), objective="p99<2s")
@@ -157,7 +260,9 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
     assert "write each instance type once with its runs" in refused(capsys, "c7i.xlarge")
     assert "write each instance type once with its runs" in refused(capsys, good, good)
     assert "is not a folder" in refused(capsys, f"c7i.xlarge={tmp_path / 'none'}")
-    assert "objective differs: p99<1s,errors<5% in" in refused(capsys, good, f"inf1.xlarge={other}")
+    assert "other cannot be priced together: objective: errors<5%,p99<1s against p99<2s" in refused(
+        capsys, good, f"inf1.xlarge={other}"
+    )
     assert "--questions 0: write a number above 0" in refused(capsys, good, "--questions", 0)
     assert "cannot be read" in refused(capsys, good, "--prices", write(tmp_path / "p.toml", "[us-east-1"))
     assert "write one number a line" in refused(capsys, good, "--day", write(tmp_path / "day", "noon\n"))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import html.parser
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chatload import fold, runfolder, samples
+from chatload import figures, fold, plots, runfolder, samples
 from chatload.corpus import Utterance
+from tests.chatload.browsing import CONTRAST, complaints, follow, open_page, tooltip
 from tests.chatload.simulated import fail, poisson_s, rows, stalls_s
 
 RATE, SECONDS = 200.0, 60.0
@@ -73,41 +72,6 @@ def run(tmp_path_factory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """Debian's Chromium without a window; the test brings none of its own."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    with contextlib.closing(started):
-        yield started
-    started.quit()
-
-
-def open_page(browser, page: Path, width: int, scheme: str) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.get(page.resolve().as_uri())
-    drawn = "return document.documentElement.dataset.drawn"
-    WebDriverWait(browser, 30).until(lambda _: browser.execute_script(drawn) == scheme)
-
-
-def complaints(browser) -> list[dict]:
-    """What the browser's console holds, but for the line with which Bokeh greets."""
-    return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_a_browser_draws_everything_without_an_error_and_without_overflow(browser, run, width, scheme):
     open_page(browser, run / "report.html", width, scheme)
@@ -125,15 +89,18 @@ def test_a_browser_draws_everything_without_an_error_and_without_overflow(browse
 def test_the_page_follows_the_readers_scheme_while_it_is_open(browser, run):
     open_page(browser, run / "report.html", 1280, "light")
     light = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    media = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    drawn = "return document.documentElement.dataset.drawn"
-    WebDriverWait(browser, 30).until(lambda _: browser.execute_script(drawn) == "dark")
+    follow(browser, "dark")
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
     assert browser.execute_script("return document.querySelectorAll('.plot > *').length") == 11
     assert complaints(browser) == []
+
+
+def test_a_tooltip_has_the_colours_of_the_readers_scheme(browser, run):
+    painted = []
+    for scheme in ("light", "dark"):
+        open_page(browser, run / "report.html", 1280, scheme)
+        painted.append(tooltip(browser, "plot-percentiles"))
+    assert painted == ["rgb(245, 247, 249) under rgb(28, 33, 40)", "rgb(27, 33, 40) under rgb(227, 232, 238)"]
 
 
 def test_text_has_contrast_of_at_least_four_and_a_half_in_both_schemes(browser, run):
@@ -141,24 +108,6 @@ def test_text_has_contrast_of_at_least_four_and_a_half_in_both_schemes(browser, 
         open_page(browser, run / "report.html", 1280, scheme)
         weak = browser.execute_script(CONTRAST)
         assert weak == []
-
-
-# WCAG 2.2, 1.4.3: the contrast of every text against the nearest background that is painted.
-CONTRAST = """
-const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const numbers = text => text.match(/[0-9.]+/g).map(Number);
-const painted = e => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor);
-  if (c.length == 3 || c[3] > 0) return c; } };
-const weak = [];
-for (const e of document.querySelectorAll("body *")) {
-  if (e.closest(".plot, script, noscript")) continue;
-  if (![...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim())) continue;
-  const [a, b] = [light(numbers(getComputedStyle(e).color)), light(painted(e))].sort((x, y) => y - x);
-  if ((a + 0.05) / (b + 0.05) < 4.5) weak.push(e.outerHTML.slice(0, 80));
-}
-return weak;
-"""
 
 
 class Outline(html.parser.HTMLParser):
@@ -180,6 +129,17 @@ def test_the_page_is_one_file_that_asks_for_nothing(run):
     assert Outline(text).addresses == ["data:,"]
     assert "default-src 'none'" in text
     assert len(text) < 5e6
+
+
+def test_a_page_of_ten_times_the_samples_is_as_small():
+    sizes = []
+    for seconds in (200.0, 2_000.0):
+        intended_s = poisson_s(RATE, seconds)
+        found = rows(intended_s, stalls_s(intended_s))
+        drawn = figures.build(found, UTTERANCES, [SPITEFUL, "order"], 5.0, seconds)
+        sizes.append(sum(len(json.dumps(plot.item)) for plot in plots.draw(drawn, (), {}, 5.0).values()))
+    assert sizes[1] < 1.5 * sizes[0]
+    assert sizes[1] < 1e6
 
 
 def test_every_table_has_a_caption_and_headings_go_down_one_by_one(run):

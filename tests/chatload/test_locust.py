@@ -15,7 +15,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 
-from chatload import contract, fold
+from chatload import contract, corpus, corpus_file, fold
 from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
 
 
@@ -31,6 +31,8 @@ def test_a_run_leaves_a_complete_folder(stand_in, locust):
     ]
     assert (run["rate"], run["warmup_s"], run["duration_s"], run["workers"]) == (200, 1, 5, 1)
     assert run["model"] == {"name": "stand-in", "version": "1"}
+    replayed = corpus.choose_split(corpus_file.read(run["corpus"]["file"]))[1]
+    assert run["corpus"]["sha256"] == corpus.fingerprint(replayed)
     assert summary["planned"] == pytest.approx(1_000, abs=110)
     assert summary["planned"] == summary["sent"] == summary["ok"] + summary["wrong"]
     assert summary["accuracy"]["checked"] == summary["planned"]

@@ -37,6 +37,12 @@ def test_an_objective_is_a_list_of_clauses():
         ("errors<101%", "'101%' is more than 100%"),
         ("throughput>=fast", "'fast' is not a throughput"),
         ("throughput>=1.2.3", "'1.2.3' is not a throughput"),
+        ("errors<0%", "'errors<0%': no run can show that: choose a limit that leaves some room"),
+        ("p99<0ms", "'p99<0ms': no run can show that"),
+        ("accuracy>=100%", "'accuracy>=100%': no run can show that"),
+        ("errors<100%", "'errors<100%': no run can miss that"),
+        ("accuracy>0%", "'accuracy>0%': no run can miss that"),
+        ("throughput>=0*rate", "'throughput>=0*rate': no run can miss that"),
     ],
 )
 def test_a_bad_objective_is_refused_with_what_would_be_right(text, message):

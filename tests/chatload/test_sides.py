@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatload import cli, compare, runfolder, runs, sides
+from chatload import cli, compare, conditions, runfolder, runs, sides
 from tests.chatload.made_runs import make_run
 
 HEADER = {
@@ -61,7 +61,7 @@ def test_a_side_has_the_numbers_of_its_run(tmp_path):
     (run,) = side.runs
     assert len(run.latency_ms) == summary["planned"] == 2_000
     assert np.isinf(run.latency_ms).sum() == 40
-    assert run.served / run.duration_s == pytest.approx(summary["throughput"]["value"])
+    assert len(run.done_s) / run.duration_s == pytest.approx(summary["throughput"]["value"])
     assert (
         (len(run.correct), run.correct.sum())
         == (summary["accuracy"]["checked"], summary["accuracy"]["correct"])
@@ -136,6 +136,7 @@ def test_a_comparison_without_a_gate_is_no_failure(tmp_path, capsys):
     cli.main(["compare", str(a), str(b), "--json", str(tmp_path / "c.json")])
     assert "worse by more than 5 %" in capsys.readouterr().out
     content = json.loads((tmp_path / "c.json").read_text())
+    assert content["comparisons"][0]["left_out"] == []
     found = content["comparisons"][0]["findings"]["p50"]
     assert (found["real"], found["gate"]) == ("worse", "worse")
     assert found["change"]["low"] < 1.5 < found["change"]["high"]
@@ -148,7 +149,7 @@ def test_the_page_holds_all_that_it_shows(tmp_path, capsys):
     report = capsys.readouterr().out
     page = (tmp_path / "c.html").read_text()
     assert "<script src=" not in page
-    assert "<link" not in page
+    assert "default-src 'none'" in page
     assert "<img src=x>" not in page
     assert "worse by more than 5 %" in page
     assert "worse by more than 5 %" in report
@@ -177,13 +178,13 @@ def test_what_is_not_comparable_is_refused_and_named(tmp_path, capsys, change, n
 def test_an_objective_in_another_order_is_the_same(tmp_path):
     a = make_run(tmp_path / "a", latency_ms(500))
     b = make_run(tmp_path / "b", latency_ms(500), objective="errors<5%, p99<1s")
-    assert compare.differences(sides.read(a), sides.read(b)) == []
+    assert conditions.differences(sides.read(a).conditions, sides.read(b).conditions) == []
 
 
 def test_another_version_of_the_model_is_what_comparisons_are_for(tmp_path):
     a = make_run(tmp_path / "a", latency_ms(500))
     b = make_run(tmp_path / "b", latency_ms(500), model={"name": "minilm", "version": "other"})
-    assert compare.differences(sides.read(a), sides.read(b)) == []
+    assert conditions.differences(sides.read(a).conditions, sides.read(b).conditions) == []
 
 
 def test_an_invalid_run_is_refused_but_one_that_missed_its_objective_is_not(tmp_path, capsys):
@@ -200,6 +201,22 @@ def test_a_run_that_was_ended_as_hopeless_is_refused(tmp_path, capsys):
     aborted = make_run(tmp_path / "aborted", latency_ms(2_000), aborted="p50>10ms for 10 s")
     assert runfolder.read_json(aborted)["verdict"]["outcome"] == "invalid"
     assert "aborted is invalid: " in refused(capsys, "compare", fine, aborted)
+
+
+def test_a_run_that_was_cut_in_its_warm_up_is_refused_even_when_told_to_compare_anyway(tmp_path, capsys):
+    fine = make_run(tmp_path / "fine", latency_ms(500))
+    cut = make_run(tmp_path / "cut", latency_ms(500), warmup_s=60.0)
+    page = tmp_path / "page.html"
+    for options in ((), ("--anyway",), ("--anyway", "--html", page), ("--anyway", "--gate")):
+        assert "cut measured nothing, it ended within its warm-up" in refused(capsys, "compare", fine, cut, *options)
+
+
+def test_a_metric_that_was_asked_for_and_is_not_there_stops_the_gate(tmp_path, capsys):
+    cpu, inf1 = make_in_process(tmp_path / "cpu.csv", 41.0), make_in_process(tmp_path / "inf1.csv", 200.0)
+    said = refused(capsys, "compare", cpu, inf1, "--metrics", "p50,p99", "--gate")
+    assert "cpu.csv has no p99 (it knows throughput, p50, p90): leave it out of --metrics" in said
+    cli.main(["compare", str(cpu), str(inf1)])
+    assert "Left out: p99, which not every side knows." in capsys.readouterr().out
 
 
 def break_schema(folder: Path) -> None:
@@ -239,7 +256,7 @@ def exchange_samples(folder: Path) -> None:
         (break_objective, "is not as chatload writes it"),
         (truncate("run.json"), "run.json cannot be read"),
         (truncate("samples.parquet"), "samples.parquet cannot be read"),
-        (lambda folder: (folder / "samples.parquet").unlink(), "samples.parquet cannot be read"),
+        (lambda folder: (folder / "samples.parquet").unlink(), "has no samples.parquet: copy the whole folder of the run"),
         (lambda folder: (folder / "run.json").unlink(), "is not a run's folder and holds none"),
         (exchange_samples, "has 300 arrivals where run.json counts 500"),
     ],

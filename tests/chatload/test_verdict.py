@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -62,13 +64,47 @@ def test_a_value_at_its_limit_is_not_guessed():
     found = judge(summary(latency_s=0.09903))
     assert found.outcome == verdict.INVALID
     assert "not decided" in found.reasons[0]
-    assert "times as long" in found.reasons[0]
+    assert re.search(r"run about [0-9]+ times as long, [0-9]+ min.* after the warm-up$", found.reasons[0])
 
 
 def test_too_few_samples_do_not_decide():
     found = judge(summary(count=100), expected=100)
     assert found.outcome == verdict.INVALID
-    assert "the samples do not carry p99" in found.reasons[0]
+    assert found.reasons[0] == (
+        "p99<100ms not decided: 100 arrivals are too few; run at least 368, 3.68 s after the warm-up"
+    )
+    # No error in 1,000: the interval shrinks with the number of arrivals, not with its square root.
+    few = wanting("errors<0.1%", summary(count=1_000))
+    assert "(95 % interval 0 % to 0.368 %)" in few
+    assert few.endswith("1,000 arrivals are too few; run at least 3,688, 36.9 s after the warm-up")
+
+
+def wanting(text: str, found: dict) -> str:
+    """The reason of an invalid verdict over a single clause."""
+    judged = verdict.judge(found, objective.parse(text), conduct(expected=found["planned"]), RATE)
+    assert judged.outcome == verdict.INVALID, judged.reasons
+    return judged.reasons[0]
+
+
+def test_what_no_run_decides_is_not_answered_with_a_longer_one():
+    unlabelled = summary()
+    unlabelled["accuracy"] = {"checked": 0, "correct": 0, "share": statistics.NOT_CARRIED}
+    assert wanting("accuracy>97%", unlabelled) == (
+        "accuracy>97% not decided: the corpus names no intents, so no run of it can say"
+    )
+    down = summary(outcome=503, bad=6_000)
+    assert wanting("accuracy>97%", down) == "accuracy>97% not decided: nothing was answered"
+    assert "claim a percentile" in wanting("mean<1s", summary(outcome=503, bad=60))
+    assert "no run can decide it" in wanting("throughput>=1*rate", summary())
+
+
+def test_an_open_interval_asks_for_ten_times_the_length():
+    queue = np.repeat(np.random.default_rng(1).exponential(0.05, 60), 10)  # in clumps: few of them say how far the tail goes
+    intended_s = np.arange(600) / RATE
+    folded = statistics.summarise(simulated.rows(intended_s, queue), np.ones(600, bool), 0.0, 6.0)
+    assert folded["latency_ms"]["p99"].high == float("inf")
+    said = wanting("p99<1s", folded)
+    assert said.endswith("too little to say how much it takes; run ten times as long, 1 min")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +161,18 @@ def test_a_true_p99_of_400_ms_is_told_from_limits_that_are_not_near_and_guessed_
     assert judged.outcome == outcome, judged.reasons
     assert judged.faults == ()
     assert ("not decided" in judged.reasons[0]) == (outcome == verdict.INVALID)
+
+
+@pytest.mark.parametrize(
+    ("changes", "overloaded"),
+    [({"trend": 3.0}, True), ({"trend": 3.0, "cpu_share": 0.97}, False), ({"trend": 0.3}, False), ({}, False)],
+)
+def test_a_run_is_overloaded_when_that_the_server_could_not_keep_up_is_its_only_fault(changes, overloaded):
+    assert judge(summary(), **changes).overloaded == overloaded
+
+
+def test_drops_are_overload():
+    assert judge(summary(outcome=samples.DROPPED, bad=600)).overloaded
 
 
 def test_chance_may_move_a_poisson_count():

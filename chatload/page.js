@@ -3,7 +3,7 @@
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colours = JSON.parse(document.getElementById("colours").textContent);
-  let drawn = [];
+  let drawn = [], last = Promise.resolve();
 
   async function draw() {
     for (const manager of drawn.splice(0)) manager.clear();
@@ -17,6 +17,7 @@
     document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
   }
 
-  dark.addEventListener("change", draw);
-  draw();
+  const redraw = () => { last = last.then(draw); };  // one after the other, however fast the reader changes his mind
+  dark.addEventListener("change", redraw);
+  redraw();
 })();
