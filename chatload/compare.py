@@ -185,8 +185,8 @@ def _single(metric: str, a: Side, b: Side, confidence: float) -> Finding:
 def _change(metric: str, a: Samples, b: Samples, confidence: float) -> Estimate:
     """From one run to another: a ratio, or the difference of shares."""
     if metric == "throughput":
-        counts = [[run.served(parts) for parts in statistics.BLOCK_COUNTS] for run in (a, b)]
-        return contrast.rate_ratio(*counts, (a.duration_s, b.duration_s), confidence)
+        of_a, of_b = ([run.served(parts) for parts in statistics.BLOCK_COUNTS] for run in (a, b))
+        return contrast.rate_ratio(of_a, of_b, (a.duration_s, b.duration_s), confidence)
     if metric in SHARES:
         # An outage that only one side saw: as few events as that might as well be none on the other.
         flags = [_flags(run, metric) for run in (a, b)]
@@ -201,23 +201,24 @@ def _rounds(metric: str, a: Sequence[Samples], b: Sequence[Samples], confidence:
     if None in first or None in second:
         return Finding(metric, NOT_CARRIED, NOT_CARRIED, NOT_CARRIED)
     values = np.array([first, second], float)
-    means = [Estimate(float(side.mean()), None, None) for side in values]
-    return Finding(metric, *means, _change_over_rounds(metric, values, a, b, confidence))
+    of_a, of_b = (Estimate(float(side.mean()), None, None) for side in values)
+    return Finding(metric, of_a, of_b, _change_over_rounds(metric, values, a, b, confidence))
 
 
 def _change_over_rounds(
     metric: str, values: np.ndarray, a: Sequence[Samples], b: Sequence[Samples], confidence: float
 ) -> Estimate:
+    first, second = values
     if metric == "errors":
-        over_rounds = contrast.paired_difference(*values, confidence)
+        over_rounds = contrast.paired_difference(first, second, confidence)
         return _wider(over_rounds, _change(metric, _pool(a), _pool(b), confidence))
     if metric == "accuracy":
-        return contrast.paired_difference(*values, confidence, _grain(metric, (*a, *b)))
+        return contrast.paired_difference(first, second, confidence, _grain(metric, (*a, *b)))
     without_ratio = np.isinf(values) | (values == 0)
     if sorted(without_ratio.mean(axis=1)) == [0, 1]:
         # A side that fails in every round has no ratios of rounds; all its rounds in one say how sure the failing is.
         return _change(metric, _pool(a), _pool(b), confidence)
-    return contrast.paired_ratio(*values, confidence, _grain(metric, (*a, *b)))
+    return contrast.paired_ratio(first, second, confidence, _grain(metric, (*a, *b)))
 
 
 def _grain(metric: str, runs: Sequence[Samples]) -> float:

@@ -11,7 +11,7 @@ from chatload import arrival_spec, objective
 from chatload.units import format_duration
 
 _CONTENT = "content of the corpus"
-_BURSTS = 10  # a run of fewer is the load of its seed, not yet of its process (docs/decisions/0206)
+_BURSTS = 30  # a run of fewer is the load of its seed, not yet of its process (docs/decisions/0206)
 
 
 def of(run: Mapping) -> dict[str, str]:

@@ -7,6 +7,7 @@ be read without scripts, and printed.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from chatload import figures, objective, page, plots, report, runfolder, statistics
@@ -133,7 +134,7 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
-_FILTERS = {
+_FILTERS: dict[str, Callable[..., Any]] = {
     "ms": report.number,
     "latency": _latency,
     "rate": lambda value: report.number(value, "{:,.1f}"),

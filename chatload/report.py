@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from chatload.objective import Estimate
 from chatload.statistics import PERCENTILES, needed_samples, percentile_name
@@ -89,7 +90,7 @@ def _latency(summary: dict) -> list[str]:
     return lines
 
 
-def latency(summary: dict, share: float) -> Estimate:
+def latency(summary: Mapping, share: float) -> Estimate:
     """A percentile of latency from a run.json's summary, in which what is infinite has become null."""
     found = Estimate(**summary["latency_ms"][percentile_name(share)])
     if found.value is None and (found.low is not None or unanswered(summary) > 1 - share):
@@ -99,7 +100,7 @@ def latency(summary: dict, share: float) -> Estimate:
     return found
 
 
-def unanswered(summary: dict) -> float:
+def unanswered(summary: Mapping) -> float:
     """The share of planned arrivals that was not answered."""
     return (summary["planned"] - summary["ok"] - summary["wrong"]) / max(summary["planned"], 1)
 

@@ -40,7 +40,7 @@ def tooltip(browser, place: str) -> str:
 
     plot = browser.find_element(By.ID, place)
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    ActionChains(browser).move_to_element(plot).move_by_offset(3, 0).perform()
+    ActionChains(browser).move_to_element(plot).move_by_offset(3, 0).move_by_offset(5, 5).perform()
     return WebDriverWait(browser, 30).until(lambda _: browser.execute_script(_TOOLTIP))
 
 

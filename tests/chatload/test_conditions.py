@@ -65,9 +65,9 @@ def test_what_was_measured_comes_first():
 
 
 def test_a_run_of_few_bursts_is_the_load_of_its_seed():
-    few, many = ({"arrivals": "onoff:peak=2,on=2s,off=4s", "duration_s": seconds} for seconds in (59.0, 60.0))
+    few, many = ({"arrivals": "onoff:peak=2,on=2s,off=4s", "duration_s": seconds} for seconds in (179.0, 180.0))
     for run, alike in ((few, False), (many, True), ({"arrivals": "gamma"}, True)):
         a, b = (conditions.of_single(RUN | run | {"seed": seed}) for seed in (1, 2))
         assert (conditions.differences(a, b) == []) == alike
         assert conditions.differences(a, conditions.of_single(RUN | run)) == []
-    assert "seed 1 (few bursts in 59 s)" in conditions.of_single(RUN | few)["arrivals"]
+    assert "seed 1 (few bursts in 2 min 59 s)" in conditions.of_single(RUN | few)["arrivals"]
