@@ -1,24 +1,28 @@
-"""Plot page: a comparison, or the history of runs, as one HTML file with plots that needs no network."""
+"""Plot page: a comparison, a log, or the history of runs, as one HTML file with plots that needs no network."""
 
 from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from bokeh.embed import file_html
 from bokeh.layouts import column
 from bokeh.models import DataRange1d, FixedTicker, HoverTool, LayoutDOM
+from bokeh.models.text import PlainText
 from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from chatload import compare, history
 from chatload.compare import Side
+from chatload.description import Description, Traffic, length_bands
+from chatload.fitting import Fit
 
 _LABELS = 12  # on an axis
+_BARS = 30
 _COLOURS = ("#0067a5", "#c14a00", "#00785a", "#8f3f97", "#6b7580", "#7a5a00")  # told apart by the colour-blind too
 _NINES: dict[float | str, Any] = {  # where -log10 of the share above a percentile lies
     0.0: "0",
@@ -77,6 +81,58 @@ def _trend(runs: Sequence[history.Row]) -> figure:
     _label(plot, {float(number): run.started[:10] for number, run in enumerate(runs) if number % step == 0})
     plot.xaxis.major_label_orientation = 0.9
     plot.legend.location = "bottom_left"
+    return plot
+
+
+def described(found: Description, fit: Fit | None, report: str) -> str:
+    """What a log looks like: its rate, its dispersion beside what was fitted, lengths and intents, with the text below."""
+    parts: list[LayoutDOM] = []
+    if found.traffic:
+        parts += [_words("<h3>arrivals per second over the log, seconds since its first row</h3>"), _rates(found.traffic)]
+    if fit and fit.candidates:
+        parts += [_words("<h3>dispersion of counts, over the window in seconds</h3>"), _dispersions(fit)]
+    if found.log.words.total:
+        bands = {band: share * 100 for band, share in length_bands(found.log.words).items()}
+        parts += [_words("<h3>words an utterance, % of them</h3>"), _shares(bands)]
+    if found.log.intents:
+        total = found.log.intents.total()
+        intents = {name: count / total * 100 for name, count in found.log.intents.most_common(_BARS)}
+        parts += [_words(f"<h3>intents, % of the utterances (up to {_BARS})</h3>"), _shares(intents)]
+    return _page("chatload describe", parts, report)
+
+
+def _rates(traffic: Traffic) -> figure:
+    plot = _plot("per second")
+    starts_s = np.arange(len(traffic.rates)) * traffic.step_s
+    source = {"left": starts_s, "right": starts_s + traffic.step_s, "top": traffic.rates}
+    plot.quad("left", "right", "top", 0, source=source, color=_COLOURS[0], alpha=0.8)
+    plot.add_tools(HoverTool(tooltips=[("from second", "@left{0,0}"), ("per second", "@top{0,0.[000]}")]))
+    return plot
+
+
+def _dispersions(fit: Fit) -> figure:
+    """The log's dispersion by window, and that of what was tried; the profile with the most parts stands for all."""
+    tried = {one.process.name.partition(",")[0]: one.means for one in fit.candidates}
+    curves = {"the log": fit.candidates[0].measured} | tried
+    windows = [name for name in fit.candidates[0].measured if name != "cv"]
+    plot = _plot("variance over mean")
+    for colour, (name, values) in zip(itertools.cycle(_COLOURS), curves.items(), strict=False):
+        source = {"x": list(range(len(windows))), "y": [values[window] for window in windows], "name": [name] * len(windows)}
+        plot.line("x", "y", source=source, color=colour, line_width=3 if name == "the log" else 1.5, legend_label=name)
+        plot.scatter("x", "y", source=source, color=colour, size=7)
+    _label(plot, {float(place): window.removeprefix("dispersion ") for place, window in enumerate(windows)})
+    plot.add_tools(HoverTool(tooltips=[("of", "@name"), ("variance over mean", "@y{0,0.[000]}")]))
+    plot.legend.location = "top_left"
+    return plot
+
+
+def _shares(shares: Mapping[str, float]) -> figure:
+    plot = _plot("%")
+    source = {"x": list(range(len(shares))), "top": list(shares.values()), "name": list(shares)}
+    plot.vbar("x", 0.8, "top", source=source, color=_COLOURS[0], alpha=0.8)
+    _label(plot, {float(place): PlainText(text=name) for place, name in enumerate(shares)})
+    plot.xaxis.major_label_orientation = 0.9
+    plot.add_tools(HoverTool(tooltips=[("of", "@name"), ("%", "@top{0.[00]}")]))
     return plot
 
 
