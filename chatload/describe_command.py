@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import secrets
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from chatload import (
     runfolder,
     stand_in,
     tokenizer_file,
+    units,
 )
 from chatload.chat_log import Columns, LogError
 
@@ -38,6 +40,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the log, the trace or the corpus")
     for role in _ROLES:
         parser.add_argument(f"--{role}-column", default="", metavar="NAME", help=f"the column of its {role}")
+    parser.add_argument(
+        "--pause", default="", metavar="TIME", help="a session that rests for longer ends there, such as 10m"
+    )
     parser.add_argument("--write-trace", type=Path, metavar="FILE", help="write its times for --arrivals trace")
     parser.add_argument("--write-profile", type=Path, metavar="FILE", help="write its rate for --arrivals profile")
     parser.add_argument("--write-mix", type=Path, metavar="FILE", help="write the weights of its intents for --mix")
@@ -53,11 +58,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _describe(options: argparse.Namespace) -> None:
     columns = Columns(**{role: getattr(options, f"{role}_column") for role in _ROLES})
+    pause_s = _pause_s(options.pause) if options.pause else math.inf
     if options.anonymise:
         print(_anonymised(options, columns), file=sys.stderr)
     elif options.tokenizer or options.hide_intents:
         raise LogError("--tokenizer and --hide-intents are for --anonymise OUT; name what to write")
-    found = description.describe(log_file.read(options.file, columns))
+    found = description.describe(log_file.read(options.file, columns), pause_s)
     fit = fitting.fit(found.starting) if found.starting else None
     reproduced = reproduction.reproduction(found, fit, _written(options, found, fit))
     report = description_report.text(found, fit, reproduced)
@@ -69,6 +75,13 @@ def _describe(options: argparse.Namespace) -> None:
     if options.json:
         content = runfolder.plain(description_report.machine(found, fit, reproduced))
         _write(options.json, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _pause_s(text: str) -> float:
+    try:
+        return units.parse_duration_s(text)
+    except units.UnitError as error:
+        raise LogError(f"--pause: {error}") from error
 
 
 def _anonymised(options: argparse.Namespace, columns: Columns) -> str:

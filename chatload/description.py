@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,13 +96,13 @@ class Description:
         return self.sessions.starts if self.sessions and self.conversing else self.traffic
 
 
-def describe(log: Log) -> Description:
-    """What a log looks like."""
+def describe(log: Log, pause_s: float = math.inf) -> Description:
+    """What a log looks like; a session that rests for longer than ``pause_s`` seconds ends there."""
     offsets_s = log.times.offsets_s if log.times else None
     return Description(
         log,
         traffic(offsets_s) if offsets_s is not None else None,
-        sessions(log.sessions, offsets_s) if log.sessions is not None else None,
+        sessions(log.sessions, offsets_s, pause_s) if log.sessions is not None else None,
         repeats(log.texts) if log.texts is not None else None,
     )
 
@@ -148,7 +149,9 @@ def dispersion(offsets_s: np.ndarray, span_s: float, window_s: float) -> float |
 
 
 def _counts(offsets_s: np.ndarray, window_s: float, windows: int) -> np.ndarray:
-    """How many arrivals lie in each of the first ``windows`` that holds any; a long span may have many that hold none."""
+    """How many arrivals lie in each of the first ``windows``; where these are more than arrivals, in those that hold any."""
+    if windows <= len(offsets_s):
+        return np.diff(np.searchsorted(offsets_s, np.arange(windows + 1) * window_s))
     numbers = (offsets_s // window_s).astype(np.int64)
     numbers = numbers[: np.searchsorted(numbers, windows)]
     firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
@@ -160,25 +163,28 @@ def _peak(offsets_s: np.ndarray, window_s: float) -> int | None:
     return int(_counts(offsets_s, window_s, windows).max()) if windows else None
 
 
-def sessions(marks: np.ndarray, offsets_s: np.ndarray | None) -> Sessions:
-    """Conversations of rows in order of time: rows with one mark are one session."""
+def sessions(marks: np.ndarray, offsets_s: np.ndarray | None, pause_s: float = math.inf) -> Sessions:
+    """Conversations of rows in order of time: rows with one mark are one session, up to a gap of more than ``pause_s``."""
     order = np.argsort(marks, kind="stable")
-    opens = np.flatnonzero(np.diff(marks[order], prepend=~marks[order[0]]))
-    turns = np.diff(opens, append=len(marks))
+    opens = np.diff(marks[order], prepend=~marks[order[0]]) != 0
     if offsets_s is None:
-        return Sessions(len(turns), _spread(turns), None, None)
+        return Sessions(int(opens.sum()), _spread(_turns(opens)), None, None)
     by_session_s = offsets_s[order]
-    within = np.ones(len(marks), dtype=bool)
-    within[opens] = False
-    thinks_s = np.diff(by_session_s, prepend=0.0)[within]
-    starts_s = np.sort(by_session_s[opens])
+    gaps_s = np.diff(by_session_s, prepend=0.0)
+    opens |= gaps_s > pause_s
+    thinks_s, starts_s = gaps_s[~opens], np.sort(by_session_s[opens])
     starts_s = starts_s - starts_s[0]
     return Sessions(
-        len(turns),
-        _spread(turns),
+        int(opens.sum()),
+        _spread(_turns(opens)),
         _spread(thinks_s) if len(thinks_s) else None,
         traffic(starts_s) if len(starts_s) > 1 and starts_s[-1] > 0 else None,
     )
+
+
+def _turns(opens: np.ndarray) -> np.ndarray:
+    """How many rows each session has, of rows of which some open one."""
+    return np.diff(np.flatnonzero(opens), append=len(opens))
 
 
 def _spread(values: np.ndarray) -> Spread:

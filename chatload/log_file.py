@@ -276,7 +276,8 @@ class _Kept:
         if part.tokens is not None:
             self.tokens.add(part.tokens[~np.isnan(part.tokens)])
         if part.texts is not None:
-            self.texts.append(_marks(part.texts))
+            own = enumerate(part.texts, start=self.rows)  # a blank text repeats none
+            self.texts.append(_marks([text if text.strip() else row for row, text in own]))
             said = [text for text in part.texts if text.strip()]
             self.blank += len(part.texts) - len(said)
             self.words.add([len(text.split()) for text in said])

@@ -59,6 +59,13 @@ def test_sessions_are_grouped_by_their_mark():
     assert found.starts.offsets_s.tolist() == [0, 1, 20]
 
 
+def test_a_session_that_rests_for_longer_ends():
+    found = description.sessions(np.array([7, 7, 9, 7, 7]), np.array([0.0, 5.0, 6.0, 30.0, 40.0]), pause_s=20.0)
+    assert (found.count, found.turns.p50) == (3, 2)
+    assert found.think_s.mean == 7.5
+    assert found.starts.offsets_s.tolist() == [0, 6, 30]
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.booleans())
 def test_sessions_hold_every_row_once(marks, timed):
     offsets_s = np.arange(len(marks), dtype=float) if timed else None
