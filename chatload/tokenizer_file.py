@@ -41,7 +41,7 @@ def _words(tokenizer: Any, text: str) -> list[Word]:
     found: list[Word] = []
     last = None
     for number, (start, end) in zip(encoded.word_ids, encoded.offsets, strict=True):
-        if number == last and found:
+        if found and (number == last or start < found[-1].end):  # a letter may be taken apart into several words
             found[-1] = Word(found[-1].start, max(end, found[-1].end), found[-1].tokens + 1)
         else:
             found.append(Word(start, end, 1))
