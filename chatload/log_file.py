@@ -289,7 +289,7 @@ class _Kept:
         moments = np.concatenate(self.moments) if self.moments else None
         when = None if moments is None else chat_log.times(moments, str(path))
         unsorted = moments is not None and bool((np.diff(moments) < 0).any())
-        order = slice(None) if when is None or when.order is None else when.order
+        order: Any = slice(None) if when is None or when.order is None else when.order
         exact = when is not None and not (unsorted or when.unit or when.tick_s)
         return Log(
             file=str(path),

@@ -90,7 +90,8 @@ class StandIns:
 
     def _draw(self, text: str, words: Sequence[Word], generator: np.random.Generator) -> str:
         banned = set(re.findall(_RUN, text.lower()))
-        parts, end = [], 0
+        parts: list[str] = []
+        end = 0
         for word in words:
             old = text[word.start : word.end]
             parts += [_neutral(text[end : word.start]), self._word(old, word.tokens, banned, generator)]
