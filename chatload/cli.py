@@ -1,4 +1,4 @@
-"""Command line: chatload report, compare, cost, forecast, history. Files, arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, compare, cost, forecast, history, describe. Arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from chatload import (
     arrivals,
     calibrated,
     calibration,
+    chat_log,
     compare,
     compare_report,
     cost,
+    describe_command,
     findings,
     fold,
     forecast,
@@ -45,6 +47,7 @@ _MISTAKES = (
     calibration.CalibrationError,
     forecast.ForecastError,
     objective.ObjectiveError,
+    chat_log.LogError,
     OptionError,
 )
 _GATE_EXIT_CODES = {findings.SAME: 0, findings.WORSE: 1, findings.UNDECIDED: 2}
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cost(commands)
     _add_forecast(commands)
     _add_history(commands)
+    describe_command.add(commands)
     return parser
 
 
