@@ -1,10 +1,10 @@
-"""Plot page: a comparison, or the history of runs, as one HTML file with plots that needs no network."""
+"""Plot page: a comparison, a plan, or the history of runs, as one HTML file with plots that needs no network."""
 
 from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
-from chatload import compare, history
+from chatload import compare, cost, history
 from chatload.compare import Side
+from chatload.plan import Choice
 
 _LABELS = 12  # on an axis
 _COLOURS = ("#0067a5", "#c14a00", "#00785a", "#8f3f97", "#6b7580", "#7a5a00")  # told apart by the colour-blind too
@@ -43,6 +44,26 @@ def comparison(sides: Sequence[Side], report: str) -> str:
     _label(plot, _NINES)
     plot.legend.location = "top_left"
     return _page("chatload compare", [plot], report)
+
+
+def plan(choices: Sequence[Choice], grown: Mapping[str, Sequence[tuple[float, int]]], peak: float, report: str) -> str:
+    """The monthly bill of each instance type over the traffic's peak (plan.growth), with the text ``report`` below."""
+    if not grown:
+        return _page("chatload plan", [], report)
+    plot = _plot("$ a month", x_axis_type="log")
+    plot.xaxis.axis_label = "arrivals per second at the peak"
+    dollars_per_hour = {choice.candidate.instance: choice.candidate.dollars_per_hour for choice in choices}
+    for colour, (instance, sizes) in zip(itertools.cycle(_COLOURS), grown.items(), strict=False):
+        bills = [count * dollars_per_hour[instance] * cost.HOURS_A_MONTH for _, count in sizes]
+        names = [instance] * len(sizes)
+        source = {"rate": [rate for rate, _ in sizes], "bill": bills, "count": [count for _, count in sizes], "name": names}
+        plot.line("rate", "bill", source=source, color=colour, line_width=2, legend_label=instance)
+        plot.scatter("rate", "bill", source=source, color=colour, size=8)
+    told = [("type", "@name"), ("at the peak", "@rate{0,0.[00]}/s"), ("instances", "@count"), ("$ a month", "@bill{0,0.00}")]
+    plot.add_tools(HoverTool(tooltips=told))
+    plot.vspan([peak], line_dash="dashed", line_color=_COLOURS[4], legend_label="the plan's peak")
+    plot.legend.location = "top_left"
+    return _page("chatload plan", [plot], report)
 
 
 def trend(rows: Sequence[history.Row]) -> str:
@@ -85,8 +106,8 @@ def _label(plot: figure, labels: dict[float | str, Any]) -> None:
     plot.xaxis.major_label_overrides = labels
 
 
-def _plot(y: str) -> figure:
-    plot = figure(y_axis_label=y, height=420, tools="pan,box_zoom,reset,save")
+def _plot(y: str, **options: Any) -> figure:
+    plot = figure(y_axis_label=y, height=420, tools="pan,box_zoom,reset,save", **options)
     plot.y_range = DataRange1d(start=0)
     plot.sizing_mode = "stretch_width"
     plot.toolbar.logo = None

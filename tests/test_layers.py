@@ -32,6 +32,8 @@ PURE = {
     "junit",
     "layouts",
     "objective",
+    "plan",
+    "plan_report",
     "queueing",
     "report",
     "samples",
@@ -45,6 +47,7 @@ PURE = {
 }
 RIM = {
     "calibrated",
+    "candidates",
     "client",
     "corpus_file",
     "dispatcher",
