@@ -72,7 +72,13 @@ def common_objective(sources: Sequence[Source], asked: str | None) -> tuple[obje
 
 
 def check_alike(sources: Sequence[Source]) -> None:
-    """Raises CandidateError unless all runs had the same model and corpus, as far as is known."""
+    """Raises CandidateError unless all runs had the same model and corpus, as far as is known, and none is there twice."""
+    kinds = [(source.candidate.instance, source.candidate.basis) for source in sources]
+    for instance, basis in kinds:
+        if kinds.count((instance, basis)) > 1:
+            raise CandidateError(
+                f"{instance} is {basis} twice: write a type once, or once with a run and once with a capacity"
+            )
     for word in ("model", "corpus"):
         said = [(getattr(source, word), source.path) for source in sources if getattr(source, word)]
         for name, path in said[1:]:

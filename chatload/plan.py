@@ -19,6 +19,7 @@ from chatload.objective import LATENCIES, Clause
 
 MOST_INSTANCES = 100  # of one type: more take minutes to simulate, and add up as well as these do
 GROWTH = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the peak: what the plot shows beside it
+_IDLE = 0.01  # of the full load
 MEASURED, FORECAST = "measured", "forecast"
 
 
@@ -96,7 +97,7 @@ def choose(candidate: Candidate, terms: Terms) -> Choice:
     one, clauses = _fleet(candidate, terms, 1), forecast.forecastable(terms.clauses)
     carries = forecast.capacity_of(calibration, _traffic(terms, terms.peak, 1), one, clauses, terms.seed)
     if instances is None:
-        idle = _enough(candidate, terms, 0.01 * forecast.full_load(calibration, one))(1)
+        idle = _enough(calibration, candidate, terms, _IDLE * forecast.full_load(calibration, one))(1)
         return Choice(candidate, carries, None, None, f"more than {MOST_INSTANCES}" if idle else "misses it even when idle")
     fleet, traffic = _fleet(candidate, terms, instances), _traffic(terms, terms.peak, instances)
     return Choice(candidate, carries, instances, forecast.of_clause(calibration, traffic, fleet, latency, terms.seed), "")
@@ -110,7 +111,7 @@ def instances_at(candidate: Candidate, terms: Terms, rate: float) -> int | None:
     if candidate.calibration is None:
         return max(math.ceil(rate / candidate.capacity.low), 1) if candidate.capacity else None
     full_load = forecast.full_load(candidate.calibration, _fleet(candidate, terms, 1))
-    return fewest(_enough(candidate, terms, rate), math.ceil(rate / full_load))
+    return fewest(_enough(candidate.calibration, candidate, terms, rate), math.ceil(rate / full_load))
 
 
 def fewest(enough: Callable[[int], bool], likely: int) -> int | None:
@@ -143,9 +144,9 @@ def growth(choices: Sequence[Choice], terms: Terms) -> dict[str, list[tuple[floa
     return found
 
 
-def _enough(candidate: Candidate, terms: Terms, rate: float) -> Callable[[int], bool]:
-    assert candidate.calibration is not None
-    calibration, clauses = candidate.calibration, forecast.forecastable(terms.clauses)
+def _enough(calibration: Calibration, candidate: Candidate, terms: Terms, rate: float) -> Callable[[int], bool]:
+    """Whether so many instances meet the objective at ``rate``, as a function of their number."""
+    clauses = forecast.forecastable(terms.clauses)
 
     def enough(instances: int) -> bool:
         traffic, fleet = _traffic(terms, rate, instances), _fleet(candidate, terms, instances)

@@ -103,6 +103,7 @@ def test_sources_that_cannot_be_planned_with_are_one_clear_line(quiet, slow, tmp
     other = make_run(tmp_path / "other", busy_ms(), timeout_s=10.0, objective=OBJECTIVE, model={"name": "x", "version": "1"})
     assert f"model differs: minilm in {quiet}, x in {other}" in refused(capsys, good, f"inf1.xlarge={other}", *peak)
     assert "no price for 'tpu' in us-east-1" in refused(capsys, f"tpu={quiet}", *peak)
+    assert "c7i.xlarge is forecast twice: write a type once" in refused(capsys, good, good, *peak)
     assert "write an instance type and its run" in refused(capsys, quiet, *peak)
     assert "is not a run's folder" in refused(capsys, f"c7i.xlarge={tmp_path}", *peak)
 
