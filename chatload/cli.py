@@ -1,4 +1,4 @@
-"""Command line: chatload report, compare, cost, forecast, history, describe. Arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, compare, cost, forecast, plan, history, describe. Arguments and exit codes, no arithmetic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from chatload import (
     arrivals,
     calibrated,
     calibration,
+    candidates,
     chat_log,
     compare,
     compare_report,
@@ -23,6 +24,8 @@ from chatload import (
     forecast_report,
     history,
     objective,
+    plan,
+    plan_report,
     prices,
     runfolder,
     runs,
@@ -46,6 +49,8 @@ _MISTAKES = (
     calibrated.TraceError,
     calibration.CalibrationError,
     forecast.ForecastError,
+    candidates.CandidateError,
+    plan.PlanError,
     objective.ObjectiveError,
     chat_log.LogError,
     OptionError,
@@ -80,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_cost(commands)
     _add_forecast(commands)
+    _add_plan(commands)
     _add_history(commands)
     describe_command.add(commands)
     return parser
@@ -142,19 +148,14 @@ def _add_cost(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("targets", nargs="+", metavar="INSTANCE=RUNS", help="an instance type and the runs against one")
     _add_price_options(parser)
     parser.add_argument("--questions", type=float, default=100_000, help="questions a month (default: 100000)")
-    curve = parser.add_mutually_exclusive_group()
-    curve.add_argument("--peak", type=float, default=1, help="the busiest hour in times the mean hour (default: 1)")
-    curve.add_argument(
-        "--day", type=Path, metavar="FILE", help="a day's traffic: a weight a line for each of its equal parts"
-    )
+    _add_curve_options(parser)
     parser.set_defaults(command=_cost)
 
 
 def _cost(options: argparse.Namespace) -> None:
     listed = prices.read(options.prices)
-    curve = prices.read_day(options.day) if options.day else cost.peaked(options.peak)
-    if not 0 < options.questions < float("inf"):
-        raise OptionError(f"--questions {options.questions:g}: write a number above 0")
+    curve = _curve(options)
+    _check_above_zero("--questions", options.questions)
     paths: dict[str, Path] = {}
     for text in options.targets:
         instance, equals, path = text.partition("=")
@@ -184,15 +185,11 @@ def _add_forecast(commands: argparse._SubParsersAction) -> None:
     traffic = parser.add_mutually_exclusive_group(required=True)
     traffic.add_argument("--rate", type=float, help="arrivals per second")
     traffic.add_argument("--trace", type=Path, metavar="FILE", help="a CSV whose first column is each arrival's second")
-    parser.add_argument("--arrivals", choices=sorted(arrivals.PROCESSES), default="poisson", help="default: %(default)s")
     parser.add_argument("--duration", default="60s", help="length of a simulated run at a rate (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="workers that served RUN, of each instance (default: 1)")
     parser.add_argument("--instances", type=int, default=1, help="servers behind a balancer (default: 1)")
-    parser.add_argument("--routing", choices=simulation.ROUTINGS, default="round-robin", help="default: %(default)s")
-    parser.add_argument("--queue", type=int, default=100, help="requests that may wait at an instance (default: 100)")
-    parser.add_argument("--timeout", help="when a customer gives up (default: RUN's)")
     parser.add_argument("--objective", help="what capacity is sought for (default: RUN's)")
-    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    _add_queue_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the forecast for machines")
     parser.set_defaults(command=_forecast)
 
@@ -208,16 +205,110 @@ def _forecast(options: argparse.Namespace) -> None:
     found = forecast.forecast(run.calibration, question.traffic, fleet, wanted, options.seed)
     print(forecast_report.text(question, found), end="")
     if options.json:
-        content = runfolder.plain(forecast_report.machine(question, found))
-        _write(options.json, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        _write_json(options.json, forecast_report.machine(question, found))
 
 
 def _traffic(options: argparse.Namespace) -> forecast.Traffic:
     if options.trace:
         return forecast.traced(calibrated.read_trace(options.trace))
-    if not 0 < options.rate < float("inf"):
-        raise OptionError(f"--rate {options.rate:g}: write a number above 0")
+    _check_above_zero("--rate", options.rate)
     return forecast.at_rate(options.arrivals, options.rate, _duration_s("--duration", options.duration))
+
+
+def _add_plan(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="how many instances of which type a traffic takes at its peak, and which is cheapest",
+        description="Of each instance type, the fewest instances that keep the objective at the peak, and their bill.\n"
+        "SOURCE is a calibration run against one instance (see chatload forecast), which is simulated, or a capacity.json\n"
+        "(or its folder), which counts in place of a forecast where a type has both.",
+        epilog="example: chatload plan c7i.xlarge=results/cpu inf1.xlarge=results/inf1 --workers 1,4 --questions 1e6 "
+        "--day corpus/day.txt",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", nargs="+", metavar="INSTANCE=SOURCE", help="an instance type and what is known of one")
+    traffic = parser.add_mutually_exclusive_group(required=True)
+    traffic.add_argument("--questions", "--per-month", dest="questions", type=float, help="questions a month")
+    traffic.add_argument("--peak-rate", type=float, help="arrivals per second at the peak, where that is known")
+    _add_curve_options(parser)
+    parser.add_argument(
+        "--workers", default="1", help="workers that served each run, separated by commas, or of all (default: 1)"
+    )
+    parser.add_argument("--objective", help="what the peak has to meet (default: that of the sources)")
+    _add_queue_options(parser)
+    _add_price_options(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan for machines")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as a page, with the bill over the traffic plotted"
+    )
+    parser.set_defaults(command=_plan)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    listed, demand = prices.read(options.prices), _demand(options)
+    read = _sources(options, listed)
+    candidates.check_alike(read)
+    clauses = candidates.common_objective(read, options.objective)
+    peak = options.peak_rate or cost.busiest(options.questions, demand.curve)
+    terms = plan.Terms(peak, options.arrivals, options.routing, options.queue, clauses, options.seed)
+    choices = [plan.choose(source.candidate, terms) for source in read]
+    report = plan_report.text(terms, demand, choices) + listed.origins(options.region, _types(read))
+    print(report, end="")
+    if not (options.html or options.json):
+        return
+    grown = plan.growth(choices, terms)
+    if options.json:
+        _write_json(options.json, plan_report.machine(terms, demand, choices, grown))
+    if options.html:
+        from chatload import plan_page  # takes half a second to import
+
+        _write(options.html, plan_page.render(choices, grown, peak, report))
+
+
+def _demand(options: argparse.Namespace) -> plan_report.Demand:
+    for name, least, most in (("queue", 1, 1_000_000), ("seed", 0, 2**32)):
+        _check_within(least, most, f"--{name}", getattr(options, name))
+    if options.peak_rate is None:
+        _check_above_zero("--questions", options.questions)
+        return plan_report.Demand(options.questions, _curve(options))
+    _check_above_zero("--peak-rate", options.peak_rate)
+    if options.day or options.peak != 1:
+        raise OptionError("--peak-rate is the peak itself: leave out --peak and --day, or write --questions in its place")
+    return plan_report.Demand(None, [1.0])
+
+
+def _sources(options: argparse.Namespace, listed: cost.Prices) -> list[candidates.Source]:
+    pairs = [text.partition("=") for text in options.sources]
+    for (instance, equals, path), text in zip(pairs, options.sources, strict=True):
+        if not (instance and equals and path):
+            raise OptionError(f"{text!r}: write an instance type and its run, for example c7i.xlarge=results/cpu")
+    timeout_s = _duration_s("--timeout", options.timeout) if options.timeout else None
+    return [
+        candidates.read(instance, Path(path), listed.of(options.region, instance), workers, timeout_s)
+        for (instance, _, path), workers in zip(pairs, _workers(options.workers, len(pairs)), strict=True)
+    ]
+
+
+def _workers(text: str, count: int) -> list[int]:
+    """The number of workers of each of ``count`` sources; a single number is that of all."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(f"--workers {text!r}: write whole numbers separated by commas") from None
+    for number in numbers:
+        _check_within(1, 1_000, "--workers", number)
+    if len(numbers) not in (1, count):
+        raise OptionError(f"--workers {text}: {count} sources need {count} numbers, or one for all")
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def _types(read: list[candidates.Source]) -> list[str]:
+    return list(dict.fromkeys(source.candidate.instance for source in read))
+
+
+def _check_above_zero(flag: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise OptionError(f"{flag} {value:g}: write a number above 0")
 
 
 def _check_within(least: int, most: int, flag: str, value: int) -> None:
@@ -279,6 +370,27 @@ def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:
     return "\n" + cost.at_rates(rows) + listed.origins(options.region, types)
 
 
+def _add_queue_options(parser: argparse.ArgumentParser) -> None:
+    """What is simulated beside the workers themselves: arrivals, balancer, queue, and customers who give up."""
+    parser.add_argument("--arrivals", choices=sorted(arrivals.PROCESSES), default="poisson", help="default: %(default)s")
+    parser.add_argument("--routing", choices=simulation.ROUTINGS, default="round-robin", help="default: %(default)s")
+    parser.add_argument("--queue", type=int, default=100, help="requests that may wait at an instance (default: 100)")
+    parser.add_argument("--timeout", help="when a customer gives up (default: RUN's)")
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+
+
+def _add_curve_options(parser: argparse.ArgumentParser) -> None:
+    curve = parser.add_mutually_exclusive_group()
+    curve.add_argument("--peak", type=float, default=1, help="the busiest hour in times the mean hour (default: 1)")
+    curve.add_argument(
+        "--day", type=Path, metavar="FILE", help="a day's traffic: a weight a line for each of its equal parts"
+    )
+
+
+def _curve(options: argparse.Namespace) -> list[float]:
+    return prices.read_day(options.day) if options.day else cost.peaked(options.peak)
+
+
 def _add_price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
     parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
@@ -309,6 +421,11 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise OptionError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _write_json(path: Path, content: dict) -> None:
+    plain = runfolder.plain(content)
+    _write(path, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -182,6 +182,11 @@ def monthly(dollars_per_hour: float, objective_rate: float, questions: float, cu
     )
 
 
+def busiest(questions: float, curve: Sequence[float]) -> float:
+    """Questions per second in the busiest part of a day, of ``questions`` a month spread by ``curve``."""
+    return questions / (HOURS_A_MONTH * 3600) * _peak(curve)
+
+
 def peaked(peak: float) -> list[float]:
     """24 hourly weights, highest at 14:00 with ``peak`` times the mean: exp(k * (cos - 1)) with the k that gives it.
 
@@ -224,13 +229,13 @@ def text(targets: Sequence[Target], questions: float, curve: Sequence[float]) ->
         for target in targets
         if target.capacity.objective_rate
     }
+    busiest_rate, times = busiest(questions, curve), _peak(curve)
     bill_head = ["", "instances", "$ a month", "scaled each hour", "used", ""]
-    busiest = questions / (HOURS_A_MONTH * 3600) * _peak(curve)
     return "\n".join(
         [
             *table.lines([head, *rates]),
             "",
-            f"{questions:,.0f} questions a month; {busiest:,.3g}/s in the busiest hour, {_peak(curve):.3g} times the mean",
+            f"{questions:,.0f} questions a month; {busiest_rate:,.3g}/s in the busiest hour, {times:.3g} times the mean",
             *table.lines([bill_head, *[_bill_cells(target, bills.get(target.instance)) for target in targets]], left=(0, 5)),
             "",
             _cheapest(bills),

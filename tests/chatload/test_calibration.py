@@ -54,6 +54,29 @@ def test_what_is_slower_after_a_rest_is_time_in_the_worker_and_drawn_after_a_res
     assert means_s[-1] == pytest.approx(0.008, rel=0.03)
 
 
+def test_answers_that_leave_late_do_not_make_the_next_request_short():
+    # Every fifth answer with a request queued behind it leaves 3 ms late, while its worker is at the next one.
+    rows, occupied_s = served(0.3)
+    queued_next = np.append(rows["sent_s"][1:] < rows["done_s"][:-1], False)
+    late = queued_next & (np.random.default_rng(2).random(len(rows)) < 0.2)
+    rows["done_s"] = rows["done_s"] + np.where(late, 0.003, 0.0)
+    found = calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
+    assert found.busy_s == pytest.approx(occupied_s.mean(), rel=0.02)
+    assert found.pass_s == pytest.approx(BESIDE_S, abs=5e-5)
+
+
+def test_times_that_the_server_does_not_tell_are_kept():
+    # As benchmarks/stand_in.py mm1: exponential times, and timings that say nothing of them.
+    rows, _ = served(0.3)
+    service_s = np.random.default_rng(3).exponential(0.006, len(rows))
+    instance = Instance(1, 1000, np.inf, 0.0)
+    rows["done_s"] = rows["sent_s"] + latencies_s(rows["sent_s"], Service(service_s[np.newaxis]), instance)
+    rows["tokenize_ms"], rows["infer_ms"] = 0.01, 0.02
+    found = calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
+    assert found.queued_s.mean() == pytest.approx(0.006, rel=0.06)
+    assert found.queued_s.std() == pytest.approx(0.006, rel=0.15)
+
+
 def test_even_arrivals_have_groups_of_rest_too():
     alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s"), np.ones(300))
     found = Calibration(**alike, rest_s=np.full(300, 0.02), letters=np.ones(300), idle_share=1.0, workers=1, rate=1.0)
