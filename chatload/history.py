@@ -52,7 +52,8 @@ def row(name: str, content: Mapping) -> Row:
     }
     model = run["model"] or {"name": "unknown", "version": "unknown"}
     corpus = run["corpus"]
-    kind = f"{run['scenario']}: {model['name']}, {run['arrivals']} {run['rate']:g}/s, {corpus['file']}, {run['objective']}"
+    offered = f"{run['arrivals']} {run['rate']:g}/s{' ' + run['sessions'] if run.get('sessions') else ''}"
+    kind = f"{run['scenario']}: {model['name']}, {offered}, {corpus['file']}, {run['objective']}"
     return Row(
         name=name,
         started=run["started"],

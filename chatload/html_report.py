@@ -29,7 +29,7 @@ _LISTED_ELSEWHERE = {"generators", "conduct"}
 
 def page(content: dict, drawn: figures.Figures) -> str:
     """report.html for the content of run.json and the figures of its samples."""
-    run, summary = content["run"], content["summary"]
+    run, summary = content["run"], {"by_turn": {}, **content["summary"]}  # older runs have no turns
     cpu = figures.cpu(run["generators"])
     made = plots.draw(drawn, cpu, _limits_ms(run["objective"]), run["warmup_s"])
     template = _environment().get_template("report_page.html")
@@ -66,6 +66,7 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters |= {
         "ms": report.number,
+        "arrivals": report.arrivals,
         "latency": _latency,
         "rate": lambda value: report.number(value, "{:,.1f}"),
         "share": report.share,

@@ -91,6 +91,7 @@ def _conditions(run: dict) -> dict[str, str]:
         "objective": ",".join(sorted(clause.text for clause in objective.parse(run["objective"]))),
         "rate": f"{run['rate']:g}/s",
         "arrivals": run["arrivals"],
+        "sessions": run.get("sessions") or "none",
     }
 
 

@@ -28,6 +28,7 @@ PURE = {
     "findings",
     "forecast",
     "forecast_report",
+    "groups",
     "history",
     "junit",
     "layouts",
@@ -35,6 +36,8 @@ PURE = {
     "queueing",
     "report",
     "samples",
+    "session_spec",
+    "sessions",
     "settings",
     "simulation",
     "statistics",
@@ -47,6 +50,7 @@ RIM = {
     "calibrated",
     "client",
     "corpus_file",
+    "dealing",
     "dispatcher",
     "fold",
     "generator",
@@ -64,6 +68,7 @@ RIM = {
     "sides",
     "timer",
     "traces",
+    "turnstile",
 }
 EDGE = {"__main__", "cli", "locust_adapter"}
 
