@@ -62,7 +62,7 @@ def law(turns: Turns, thinks: Draw, answer_s: float) -> Law:
         return thinks(generator, count) + answer_s
 
     found = Law(turns.draw, turns.mean, pauses)
-    _, offsets_s, _ = _walk(found, np.random.default_rng(0), np.zeros(_TRIED))
+    _, offsets_s, _ = _walk(found, _chances(np.random.SeedSequence(0)), np.zeros(_TRIED))
     return replace(found, lookback_s=float(np.quantile(offsets_s, 1 - _MISSING)))
 
 
@@ -189,10 +189,10 @@ def plan(
     All turns of a session are in one part, session number s in part s % ``parts``; numbers count from 1. Turns of a block
     are in no order of time, and none of a later block is intended before ``seconds reached``.
     """
-    generator = np.random.default_rng(np.random.SeedSequence(run_seed, spawn_key=(_SEED_KEY,)))
+    chances = _chances(np.random.SeedSequence(run_seed, spawn_key=(_SEED_KEY,)))
     first = 1
     for starts_s in _gathered(starts):
-        owner, intended_s, turn = _walk(found, generator, starts_s)
+        owner, intended_s, turn = _walk(found, chances, starts_s)
         own = np.flatnonzero((intended_s >= 0) & ((owner + first) % parts == part))
         turns = np.empty(len(own), dtype=DTYPE)
         turns["intended_s"], turns["session"], turns["turn"] = intended_s[own], owner[own] + first, turn[own]
@@ -200,15 +200,26 @@ def plan(
         yield float(starts_s[-1]), turns
 
 
-def _walk(found: Law, generator: np.random.Generator, starts_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class _Chances(NamedTuple):
+    """One source for the numbers of turns and one for the pauses: so a session does not depend on how blocks are cut."""
+
+    turns: np.random.Generator
+    pauses: np.random.Generator
+
+
+def _chances(seed: np.random.SeedSequence) -> _Chances:
+    return _Chances(*map(np.random.default_rng, seed.spawn(2)))
+
+
+def _walk(found: Law, chances: _Chances, starts_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(index of the session, intended time in seconds, turn) of all turns of sessions, session by session."""
-    counts = found.turns(generator, len(starts_s))
+    counts = found.turns(chances.turns, len(starts_s))
     owner = np.repeat(np.arange(len(starts_s)), counts)
     began = np.repeat(np.cumsum(counts) - counts, counts)
     turn = np.arange(1, len(owner) + 1) - began
     gaps_s = np.zeros(len(owner))
     later = turn > 1
-    gaps_s[later] = found.pauses(generator, int(np.count_nonzero(later)))
+    gaps_s[later] = found.pauses(chances.pauses, int(np.count_nonzero(later)))
     walked_s = np.cumsum(gaps_s)
     return owner, starts_s[owner] + (walked_s - walked_s[began]), turn
 

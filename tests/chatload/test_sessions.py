@@ -71,6 +71,19 @@ def test_a_plan_is_sorted_whole_and_the_same_for_the_same_seed(seed, rate):
     assert (np.diff(by_session["intended_s"])[same] >= 0).all()
 
 
+@pytest.mark.parametrize("text", [SHORT, "turns=4,turns_dist=geometric,think=5s,think_dist=exponential"])
+def test_a_plan_does_not_depend_on_the_blocks_that_its_starts_come_in(text):
+    found, starts_s = law(text), np.sort(np.random.default_rng(3).uniform(0, 60, 3_000))
+    plans = [
+        np.concatenate([turns for _, turns in sessions.plan(np.split(starts_s, cuts), found, 1, 0, 1)])
+        for cuts in ([], [1, 7, 7, 900, 2_999], range(0, 3_000, 512))
+    ]
+    for other in plans[1:]:
+        assert np.array_equal(other["session"], plans[0]["session"])
+        assert np.array_equal(other["turn"], plans[0]["turn"])
+        assert other["intended_s"] == pytest.approx(plans[0]["intended_s"], abs=1e-9)
+
+
 def test_sessions_have_the_turns_and_pauses_of_their_law():
     found = law("turns=3,turns_cv=0.8,think=2s,think_cv=1,answer=500ms")
     turns = np.concatenate([block for _, block in sessions.plan([np.linspace(0, 1, 50_000)], found, 1, 0, 1)])
@@ -105,7 +118,7 @@ def test_without_a_lookback_the_rate_would_climb():
 @pytest.mark.parametrize("text", [SHORT, "default", "turns=4,turns_dist=constant,think=3s,think_dist=constant"])
 def test_less_than_a_thousandth_of_the_turns_lies_beyond_the_lookback(text):
     found = law(text)
-    _, offsets_s, _ = sessions._walk(found, np.random.default_rng(7), np.zeros(400_000))
+    _, offsets_s, _ = sessions._walk(found, sessions._chances(np.random.SeedSequence(7)), np.zeros(400_000))
     assert (offsets_s > found.lookback_s).mean() < 0.001
 
 
