@@ -481,11 +481,12 @@ class _Run:
         self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
         self._started_s = time.perf_counter()
         self._users: int | None = None
+        self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
 
     def note_users(self, users: int) -> None:
         """Marks a change of the number of users after the first ones have started: the rate was edited."""
         changed = self._users is not None and users != self._users
-        if changed and dealing.read(*(self.header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt:
+        if changed and self._dealt:
             logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
         elif changed:
             self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
