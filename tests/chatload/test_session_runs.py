@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 
+import gevent
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from benchmarks.stand_in import ANSWER
-from chatload import dealing
+from chatload import dealing, generator, samples
+from chatload.corpus import Utterance
 from tests.chatload.runs import content
 
 QUIET = ("--headless", "--warmup", "0s", "--objective", "p99<5s,errors<5%")
@@ -59,10 +61,10 @@ def stalling(since_s: float, for_s: float):
 
 
 def test_a_stall_in_the_first_turn_shows_in_the_turns_after_it(scripted, locust):
-    server = scripted(stalling(4.0, 1.5))
+    server = scripted(stalling(3.0, 1.5))
     law = "turns=4,turns_dist=constant,think=200ms,think_dist=constant"
     done = locust.run(
-        *(*QUIET, "--host", f"http://127.0.0.1:{server.port}", "--rate", "40", "--sessions", law, "--run-time", "8s"),
+        *(*QUIET, "--host", f"http://127.0.0.1:{server.port}", "--rate", "40", "--sessions", law, "--run-time", "6s"),
         scenario=SCENARIO,
     )
     sent, found = turns_of(locust.results), content(locust.results)
@@ -88,20 +90,36 @@ def test_a_stall_in_the_first_turn_shows_in_the_turns_after_it(scripted, locust)
     assert "held is what a turn waited" in (locust.results / "report.html").read_text()
 
 
-def test_turns_that_are_still_held_at_the_end_are_unfinished(scripted, locust):
-    server = scripted(stalling(1.5, 60.0))
-    law = "turns=20,turns_dist=constant,think=100ms,think_dist=constant"
-    locust.run(
-        *(*QUIET, "--host", f"http://127.0.0.1:{server.port}", "--rate", "40", "--sessions", law),
-        *("--timeout", "1s", "--run-time", "4s"),
-        scenario=SCENARIO,
+def test_turns_that_are_still_held_at_the_end_are_unfinished(scripted):
+    server = scripted(stalling(0.5, 60.0))
+    asked = dealing.read("poisson", "turns=20,turns_dist=constant,think=100ms,think_dist=constant", 200.0, 1)
+    reported: list[bytes] = []
+    plan = generator.Plan(
+        url=f"http://127.0.0.1:{server.port}",
+        token_file="",
+        tls=generator.Tls(),
+        arrivals="poisson",
+        seed=1,
+        worker=0,
+        timeout_s=0.4,
+        max_in_flight=1_000,
+        run_time_s=1.5,
+        utterances=[Utterance("where is my order", "order_status", "")],
+        dealt=asked.part(0, 1, 1.5),
+        part=0,
+        sessions=True,
     )
-    found, sent = content(locust.results), turns_of(locust.results)
-    assert found["summary"]["planned"] == found["run"]["conduct"]["expected"]
-    assert found["summary"]["outcomes"]["timeout"] > 0  # and each of them let the next turn go
-    never = np.isnan(sent["sent_s"])
-    assert 0 < never.sum() <= found["summary"]["unfinished"]
-    assert (sent["held_s"][never] > 0).all()
+    playing = generator.Generator(plan, lambda rows, labels: reported.append(rows))
+    playing.start()
+    gevent.sleep(1.6)
+    playing.stop()
+    rows = samples.from_bytes(b"".join(reported))
+    assert sorted(rows["intended_s"].tolist()) == np.concatenate(list(asked.part(0, 1, 1.5)))["intended_s"].tolist()
+    assert samples.TIMEOUT in rows["outcome"]  # and each of them let the next turn go
+    never = rows[np.isnan(rows["sent_s"])]
+    assert len(never) > 0
+    assert set(never["outcome"]) == {samples.UNFINISHED}
+    assert (never["held_s"] > 0).all()
 
 
 def test_a_mistake_is_refused_before_the_first_request(stand_in, locust):
