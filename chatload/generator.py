@@ -138,6 +138,8 @@ class Generator:
         target = resolve(plan.url, plan.tls)
         in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
         seeds = arrivals.seeds(plan.seed, plan.worker)
+        # Before the clock starts: sessions that began long before time 0 take a while to be planned.
+        planned = _arrivals(plan, seeds.arrivals, corpus.draw(len(plan.utterances), seeds.utterances))
         loop = gevent.get_hub().loop
         self._epoch_s = time.perf_counter()
         self._client = Client(
@@ -151,10 +153,9 @@ class Generator:
             plan.timeout_s,
             in_flight,
         )
-        utterances = corpus.draw(len(plan.utterances), seeds.utterances)
         self._turnstile = _turnstile(self._client, loop, lambda: self.now_s) if plan.sessions else None
         self._dispatcher = Dispatcher(
-            *_arrivals(plan, seeds.arrivals, utterances),
+            *planned,
             self._turnstile.send if self._turnstile else self._client.send,
             time.perf_counter,
             self._epoch_s,

@@ -87,7 +87,10 @@ def test_a_stall_in_the_first_turn_shows_in_the_turns_after_it(scripted, locust)
     lag_ms = (sent["sent_s"] - sent["intended_s"] - sent["held_s"])[held] * 1e3
     assert lag_ms.max() < sent["held_s"].max() * 1e3
     assert not [fault for fault in found["verdict"]["faults"] if "late" in fault]
-    assert "held is what a turn waited" in (locust.results / "report.html").read_text()
+    page = (locust.results / "report.html").read_text()
+    assert "By turn of the session" in page
+    assert '<th scope="col">held</th>' in page  # of the parts that the time of slow answers has
+    assert "| turn | turns | p50, ms |" in (locust.results / "summary.md").read_text()
 
 
 def test_turns_that_are_still_held_at_the_end_are_unfinished(scripted):
