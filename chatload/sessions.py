@@ -193,7 +193,8 @@ def plan(
     first = 1
     for starts_s in _gathered(starts):
         owner, intended_s, turn = _walk(found, chances, starts_s)
-        own = np.flatnonzero((intended_s >= 0) & ((owner + first) % parts == part))
+        played = np.flatnonzero(intended_s >= 0)
+        own = played[(owner[played] + first) % parts == part]
         turns = np.empty(len(own), dtype=DTYPE)
         turns["intended_s"], turns["session"], turns["turn"] = intended_s[own], owner[own] + first, turn[own]
         first += len(starts_s)
