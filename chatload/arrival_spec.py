@@ -84,7 +84,7 @@ def parse(text: str) -> Spec:
     name, _, rest = text.partition(":")
     if name not in _KEYS:
         raise ArrivalsError(f"--arrivals {text!r}: choose one of {', '.join(_KEYS)}; for example {EXAMPLES}")
-    given = _pairs(text, rest)
+    given = pairs("--arrivals", text, rest, EXAMPLES)
     unknown = sorted(set(given) - set(_KEYS[name]))
     if unknown:
         known = ", ".join(_KEYS[name]) or "nothing"
@@ -96,12 +96,13 @@ def parse(text: str) -> Spec:
     return spec
 
 
-def _pairs(text: str, rest: str) -> dict[str, str]:
+def pairs(flag: str, text: str, rest: str, examples: str) -> dict[str, str]:
+    """The key=value,... in ``rest``, a part of the ``text`` of the option ``flag``. Raises ArrivalsError."""
     given: dict[str, str] = {}
     for pair in rest.split(",") if rest else []:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not key or not equals or not value or key in given:
-            raise ArrivalsError(f"--arrivals {text!r}: {pair!r} is not a key=value of its own; for example {EXAMPLES}")
+            raise ArrivalsError(f"{flag} {text!r}: {pair!r} is not a key=value of its own; for example {examples}")
         given[key] = value
     return given
 

@@ -31,6 +31,10 @@ def read(folder: Path, workers: int) -> Run:
     content = runfolder.read_finished(folder)
     try:
         found, run = faults.of(content), content["run"]
+        if run.get("sessions"):
+            raise CalibrationError(
+                f"{folder} is a run of sessions, whose turns wait for each other; run it without --sessions"
+            )
         timeout_s = float(run["timeout_s"])
         window = run["warmup_s"], run["warmup_s"] + run["duration_s"]
     except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:

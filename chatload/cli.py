@@ -1,4 +1,4 @@
-"""Command line: chatload report, compare, cost, forecast, plan, history, describe. Arguments and exit codes, no arithmetic."""
+"""Command line: chatload report, compare, cost, forecast, plan, history, describe. Arguments and exit codes; no sums."""
 
 from __future__ import annotations
 

@@ -81,6 +81,7 @@ class Client:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.in_flight = 0
+        self.done: Callable[[Arrival], None] | None = None  # told of every arrival that has its sample
         self.idle: list[_Connection] = []
         self._pending: deque[tuple[float, _Connection, int]] = deque()
 
@@ -88,7 +89,7 @@ class Client:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
         now = self.clock() - self.epoch_s
         if self.in_flight >= self.max_in_flight:
-            self._record_unsent(arrival, samples.DROPPED)
+            self.record_unsent(arrival, samples.DROPPED)
             return
         self.in_flight += 1
         connection = self.idle.pop() if self.idle else _Connection(self)
@@ -135,8 +136,11 @@ class Client:
         """Appends the sample of an arrival."""
         intended_s, utterance, *others = arrival
         self._append(intended_s, sent_s, done_s, utterance, predicted, outcome, tokenize_ms, infer_ms, size, tokens, *others)
+        if self.done is not None:
+            self.done(arrival)
 
-    def _record_unsent(self, arrival: Arrival, outcome: int) -> None:
+    def record_unsent(self, arrival: Arrival, outcome: int) -> None:
+        """Appends the sample of an arrival that was never sent."""
         never = samples.NEVER
         self.record(arrival, never, never, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
 

@@ -28,6 +28,7 @@ def of(run: Mapping) -> dict[str, str]:
         "objective": ",".join(sorted(clause.text for clause in objective.parse(run["objective"]))),
         "rate": f"{run['rate']:g}/s",
         "arrivals": run["arrivals"],
+        "sessions": run.get("sessions") or "none",
     }
 
 

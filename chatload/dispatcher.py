@@ -32,10 +32,11 @@ class Alarm(Protocol):
 
 
 class Dispatcher:
-    """Sends the arrivals of a schedule, each with the next utterance (index, variant), at their intended times.
+    """Sends the arrivals of a schedule, each with the next utterance, at their intended times.
 
-    ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send`` takes an arrival. The
-    plan ends at ``end_s``, or earlier when it is stopped.
+    ``utterances`` gives what an arrival has beside its time: utterance and variant, session and turn where there are any; it
+    is asked after the schedule. ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send``
+    takes an arrival. The plan ends at ``end_s``, or earlier when it is stopped.
     """
 
     # Sends in a row before the event loop gets to read answers; more would starve the answers of an overloaded generator.
@@ -44,7 +45,7 @@ class Dispatcher:
     def __init__(
         self,
         schedule: Schedule,
-        utterances: Iterator[tuple[int, int]],
+        utterances: Iterator[tuple[int, ...]],
         send: Callable[[Arrival], None],
         clock: Callable[[], float],
         epoch_s: float,

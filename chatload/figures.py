@@ -258,14 +258,15 @@ def _bands(window: np.ndarray) -> tuple[Band, ...]:
 
 
 def _parts_ms(answers: np.ndarray) -> dict[str, float]:
-    lag_ms = float(samples.lag_ms(answers).mean())
+    held_ms = float(answers["held_s"].mean() * 1e3)
+    waited = {"lag": float(samples.lag_ms(answers).mean())} | ({"held": held_ms} if held_ms else {})
     service_ms = float((answers["done_s"] - answers["sent_s"]).mean() * 1e3)
     tokenize_ms, infer_ms = float(answers["tokenize_ms"].mean()), float(answers["infer_ms"].mean())
     if math.isnan(tokenize_ms + infer_ms):  # an answer without Server-Timing: the server does not tell its parts
-        return {"lag": lag_ms, "service": service_ms}
+        return {**waited, "service": service_ms}
     # The server's clock is not the client's: where it claims more than was waited, nothing is left for the rest.
     rest_ms = max(service_ms - tokenize_ms - infer_ms, 0.0)
-    return {"lag": lag_ms, "connect, queue, network": rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
+    return {**waited, "connect, queue, network": rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
 
 
 def _length(utterance: Utterance) -> int:

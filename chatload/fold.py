@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from chatload import (
-    arrival_spec,
+    dealing,
     figures,
+    groups,
     junit,
     objective,
     report,
     runfolder,
     samples,
     statistics,
-    timetable,
-    traces,
     verdict,
 )
 from chatload.arrivals import ArrivalsError
@@ -47,7 +46,7 @@ def finish(folder: Path) -> dict:
     clauses = objective.parse(header["objective"])
     conduct = _conduct(header, facts, found, start_s, end_s)
     # A dealt plan's own rate in the measured window, which may be far from its mean over a day.
-    dealt = arrival_spec.parse(header["arrivals"]).dealt and end_s > start_s
+    dealt = _planned(header).dealt and end_s > start_s
     rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
     judged = verdict.judge(summary, clauses, conduct, rate)
     header = {**header, "conduct": asdict(conduct)}
@@ -86,7 +85,7 @@ def _write_reports(folder: Path, content: dict, found: runfolder.Rows) -> None:
 
 def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
     """The end of the measured window: the planned one, or the moment at which the first generator stopped."""
-    dealt = arrival_spec.parse(header["arrivals"]).dealt
+    dealt = _planned(header).dealt
     # One that had no part of the timetable came late, and counts its seconds from then.
     ends = [fact["ended_s"] for fact in facts if not dealt or fact["part"] is not None]
     if len(facts) < header["workers"] or not ends:  # cut: all that is known is the last arrival
@@ -98,7 +97,15 @@ def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
 
 def _summarise(found: runfolder.Rows, start_s: float, end_s: float) -> dict:
     # A window of no length has no rates; any length serves, since no arrival falls into it.
-    return statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
+    summary = statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
+    measured = _measured(found.rows, start_s, end_s)
+    return {**summary, "by_turn": groups.by_turn(found.rows[measured], found.labelled[measured])}
+
+
+def _measured(rows: np.ndarray, start_s: float, end_s: float) -> np.ndarray:
+    """Indices of the rows in the measured window, in order of intended time."""
+    inside = np.flatnonzero((rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s))
+    return inside[np.argsort(rows["intended_s"][inside], kind="stable")]
 
 
 def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: float, end_s: float) -> verdict.Conduct:
@@ -109,22 +116,20 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     if not facts:
         interrupted = interrupted or "its processes were killed, all but the last moments of it is here"
     edited = bool(header["edits"] or lost)
-    spec = arrival_spec.parse(header["arrivals"])
-    if spec.dealt:
-        expected = _dealt(header, facts, spec, start_s, end_s)
+    planned = _planned(header)
+    if planned.dealt:
+        expected = _dealt(header, facts, planned, start_s, end_s)
     elif edited:
         expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts)
     else:
         expected = header["rate"] * duration_s
-    rows = found.rows[(found.rows["intended_s"] >= start_s) & (found.rows["intended_s"] < end_s)]
-    rows = rows[np.argsort(rows["intended_s"], kind="stable")]
-    poisson = spec.name == "poisson"
+    rows = found.rows[_measured(found.rows, start_s, end_s)]
     whole = duration_s > 0 and len(rows) > 0 and not edited and not interrupted and not aborted
-    steady = whole and spec.stationary
+    steady = whole and planned.arrivals.stationary
     return verdict.Conduct(
         expected=expected,
-        poisson=poisson,
-        departs=steady and poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"]),
+        poisson=planned.poisson,
+        departs=steady and planned.poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"]),
         lost=lost,
         interrupted=interrupted,
         aborted=aborted,
@@ -134,16 +139,19 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     )
 
 
-def _dealt(header: dict, facts: list[dict], spec: arrival_spec.Spec, start_s: float, end_s: float) -> float:
+def _planned(header: dict) -> dealing.Dealing:
+    return dealing.read(header["arrivals"], header.get("sessions", ""), header["rate"], header["seed"])
+
+
+def _dealt(header: dict, facts: list[dict], planned: dealing.Dealing, start_s: float, end_s: float) -> float:
     """Arrivals that the run's timetable has in the window, planned once more; those of the processes that ended in order."""
     try:
-        first, last = timetable.count_before(traces.plan(spec, header["rate"], header["seed"]), (start_s, end_s))
+        counts = planned.counts(start_s, end_s, header["parts"])
     except ArrivalsError as error:
         raise runfolder.RunFolderError(f"the run's arrivals cannot be counted: {error}") from error
     if not facts:
-        return max(last - first, 0)
-    parts = [fact["part"] for fact in facts if fact["part"] is not None]
-    return sum(timetable.dealt_between(first, last, part, header["parts"]) for part in parts)
+        return sum(counts)
+    return sum(counts[fact["part"]] for fact in facts if fact["part"] is not None)
 
 
 def _lost(count: int, ended: set[int], found: runfolder.Rows) -> tuple[str, ...]:

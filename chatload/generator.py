@@ -20,10 +20,11 @@ import gevent
 import numpy as np
 from gevent import socket
 
-from chatload import arrivals, contract, corpus, samples, timer, timetable
+from chatload import arrivals, contract, corpus, dispatcher, samples, sessions, timer, timetable
 from chatload.client import Client, Target, file_descriptor_limit
 from chatload.dispatcher import Dispatcher
 from chatload.record import Record
+from chatload.turnstile import Turnstile
 
 _TICK_S = 0.05
 _REPORT_S = 0.25
@@ -56,7 +57,7 @@ class Plan:
 
     ``run_time_s`` is 0 for a run without a planned end. ``arrivals`` names a process played at the rate of the streams;
     where ``dealt`` has a timetable instead, that is what is played, as part number ``part`` of the run's (None: the run had
-    been dealt before this process came to it).
+    been dealt before this process came to it). With ``sessions`` it consists of their turns (sessions.DTYPE), else of times.
     """
 
     url: str
@@ -71,6 +72,7 @@ class Plan:
     utterances: list[corpus.Utterance]
     dealt: Iterator[np.ndarray] | None = None
     part: int | None = None
+    sessions: bool = False
 
 
 @dataclass
@@ -136,6 +138,8 @@ class Generator:
         target = resolve(plan.url, plan.tls)
         in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
         seeds = arrivals.seeds(plan.seed, plan.worker)
+        # Before the clock starts: sessions that began long before time 0 take a while to be planned.
+        planned = _arrivals(plan, seeds.arrivals, corpus.draw(len(plan.utterances), seeds.utterances))
         loop = gevent.get_hub().loop
         self._epoch_s = time.perf_counter()
         self._client = Client(
@@ -149,10 +153,10 @@ class Generator:
             plan.timeout_s,
             in_flight,
         )
+        self._turnstile = _turnstile(self._client, loop, lambda: self.now_s) if plan.sessions else None
         self._dispatcher = Dispatcher(
-            _schedule(plan, seeds.arrivals),
-            corpus.draw(len(plan.utterances), seeds.utterances),
-            self._client.send,
+            *planned,
+            self._turnstile.send if self._turnstile else self._client.send,
             time.perf_counter,
             self._epoch_s,
             plan.run_time_s or math.inf,
@@ -192,8 +196,10 @@ class Generator:
         self._stopping = True
         self.facts.ended_s = self._dispatcher.stop()
         deadline_s = self.now_s + self._plan.timeout_s + 2 * _TICK_S
-        while self._client.in_flight and self.now_s < deadline_s:
+        while (self._client.in_flight or self._holds) and self.now_s < deadline_s:
             gevent.sleep(_TICK_S / 5)
+        for arrival in self._turnstile.close() if self._turnstile else ():
+            self._client.record_unsent(arrival, samples.UNFINISHED)
         self._client.abandon()
         self._ticking.kill()
         self._timer.close()
@@ -201,6 +207,10 @@ class Generator:
         self._measure_cpu()
         self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self._hand_over()
+
+    @property
+    def _holds(self) -> bool:
+        return self._turnstile is not None and self._turnstile.holds
 
     def _tick(self) -> None:
         reported_s = measured_s = self.now_s
@@ -232,10 +242,22 @@ class Generator:
                 self._token_read = modified
 
 
-def _schedule(plan: Plan, seed: np.random.SeedSequence) -> arrivals.Schedule | timetable.Timetable:
-    if plan.dealt is not None:
-        return timetable.Timetable(plan.dealt)
-    return arrivals.Schedule(arrivals.process(plan.arrivals, seed))
+def _arrivals(
+    plan: Plan, seed: np.random.SeedSequence, utterances: Iterator[tuple[int, int]]
+) -> tuple[dispatcher.Schedule, Iterator[tuple[int, ...]]]:
+    """When arrivals are due, and what they have beside their times."""
+    if plan.dealt is None:
+        return arrivals.Schedule(arrivals.process(plan.arrivals, seed)), utterances
+    if not plan.sessions:
+        return timetable.Timetable(plan.dealt), utterances
+    turns = sessions.Timetable(plan.dealt)
+    return turns, turns.with_turns(utterances)
+
+
+def _turnstile(client: Client, loop: Any, now_s: Callable[[], float]) -> Turnstile:
+    turnstile = Turnstile(client.send, loop.run_callback, now_s)
+    client.done = turnstile.done
+    return turnstile
 
 
 def resolve(url: str, tls: Tls) -> Target:

@@ -24,7 +24,7 @@ _LISTED_ELSEWHERE = {"generators", "conduct"}
 
 def html(content: dict, drawn: figures.Figures) -> str:
     """report.html for the content of run.json and the figures of its samples."""
-    run, summary = content["run"], content["summary"]
+    run, summary = content["run"], {"by_turn": {}, **content["summary"]}  # older runs have no turns
     cpu = figures.cpu(run["generators"])
     made = plots.draw(drawn, cpu, _limits_ms(run["objective"]), run["warmup_s"])
     return page.render(
@@ -136,6 +136,7 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "ms": report.number,
+    "arrivals": report.arrivals,
     "latency": _latency,
     "rate": lambda value: report.number(value, "{:,.1f}"),
     "share": report.share,

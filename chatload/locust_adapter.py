@@ -36,6 +36,7 @@ from chatload import (
     contract,
     corpus,
     corpus_file,
+    dealing,
     duration,
     fold,
     generator,
@@ -46,7 +47,6 @@ from chatload import (
     runfolder,
     samples,
     settings,
-    traces,
     verdict,
 )
 
@@ -225,17 +225,20 @@ class _Session:
         """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
         tls = generator.Tls(wanted.ca_file, wanted.insecure)
         generator.resolve(wanted.host, tls)
-        self._check_arrivals(arrival_spec.parse(wanted.arrivals))
+        self._check_arrivals(wanted)
         split, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
         token = generator.read_token(wanted.token_file)
         return preflight.check(wanted.host, tls.context(), token, utterances[0].text, wanted.timeout_s), split, utterances
 
-    def _check_arrivals(self, spec: arrival_spec.Spec) -> None:
-        if spec.dealt and self.environment.shape_class is not None:
+    def _check_arrivals(self, wanted: settings.Settings) -> None:
+        asked = _dealing(wanted, wanted.rate)
+        if asked.dealt and self.environment.shape_class is not None:
+            cause = "--sessions" if wanted.sessions else f"--arrivals {asked.arrivals.name}"
             raise arrivals.ArrivalsError(
-                f"--arrivals {spec.name} plans the whole run at its start, so it cannot follow a load shape; use poisson"
+                f"{cause} plans the whole run at its start, so it cannot follow a load shape; use poisson"
+                + (" without --sessions" if wanted.sessions else "")
             )
-        traces.check(spec)
+        asked.check()
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
@@ -264,6 +267,7 @@ class _Session:
             "rate": mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate,
             "stream_rate": stream_rate,
             "arrivals": wanted.arrivals,
+            "sessions": wanted.sessions,
             "seed": wanted.seed,
             "corpus": _corpus_facts(wanted.corpus, split, utterances),
             "objective": wanted.objective,
@@ -315,20 +319,20 @@ class _Session:
         # Both travel to the workers with the other options.
         options.dealt_to = sorted(map(runner.get_worker_index, runner.clients)) if isinstance(runner, MasterRunner) else [0]
         options.dealt_rate = rate
-        mean_rate = traces.mean_rate(arrival_spec.parse(wanted.arrivals), rate, wanted.seed, wanted.run_time_s)
-        return len(options.dealt_to), mean_rate
+        return len(options.dealt_to), _dealing(wanted, rate).mean_rate(wanted.run_time_s)
 
     def _dealt(self, wanted: settings.Settings, worker: int) -> tuple[int | None, Iterator[np.ndarray] | None]:
         """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""
-        spec, options = arrival_spec.parse(wanted.arrivals), self.environment.parsed_options
+        options = self.environment.parsed_options
         assert options is not None
-        if not spec.dealt:
+        asked = _dealing(wanted, options.dealt_rate)
+        if not asked.dealt:
             return None, None
         if worker not in options.dealt_to:
             logger.warning("chatload: this worker came after the run's arrivals had been dealt, and sends none of them")
             return None, iter(())
-        dealt = options.dealt_to.index(worker), len(options.dealt_to)
-        return dealt[0], traces.part(spec, options.dealt_rate, wanted.seed, dealt, wanted.run_time_s or math.inf)
+        part = options.dealt_to.index(worker)
+        return part, asked.part(part, len(options.dealt_to), wanted.run_time_s or math.inf)
 
     def _start_generator(self, wanted: settings.Settings) -> None:
         runner = self.environment.runner
@@ -348,6 +352,7 @@ class _Session:
             utterances=utterances,
             dealt=dealt,
             part=part,
+            sessions=bool(wanted.sessions),
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
         self._generator = generator.Generator(plan, self._keep)
@@ -478,11 +483,12 @@ class _Run:
         self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
         self._started_s = time.perf_counter()
         self._users: int | None = None
+        self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
 
     def note_users(self, users: int) -> None:
         """Marks a change of the number of users after the first ones have started: the rate was edited."""
         changed = self._users is not None and users != self._users
-        if changed and arrival_spec.parse(self.header["arrivals"]).dealt:
+        if changed and self._dealt:
             logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
         elif changed:
             self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
@@ -512,6 +518,10 @@ class _Run:
 
 def _corpus_facts(file: str, split: str, utterances: list[corpus.Utterance]) -> dict:
     return {"file": file, "split": split, "utterances": len(utterances), "sha256": corpus.fingerprint(utterances)}
+
+
+def _dealing(wanted: settings.Settings, rate: float) -> dealing.Dealing:
+    return dealing.read(wanted.arrivals, wanted.sessions, rate, wanted.seed)
 
 
 def _check_results(folder: Path) -> None:

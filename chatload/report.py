@@ -10,6 +10,7 @@ from chatload.statistics import PERCENTILES, needed_samples, percentile_name
 from chatload.units import format_duration, format_ms, format_share
 
 _NAMES = [percentile_name(share) for share in PERCENTILES]
+_GROUP_NAMES = ("p50", "p90", "p99")
 _SIGNS = {"pass": "PASS", "fail": "FAIL", "invalid": "INVALID"}
 
 
@@ -17,6 +18,7 @@ def text(content: dict, folder: str) -> str:
     """The report that is printed at the end of a run."""
     run, summary = content["run"], content["summary"]
     lines = [*_heading(run), "", *_counts(summary), "", *_latency(summary), "", *_where_time_goes(summary)]
+    lines += _by_turn(summary)
     lines += ["", *_accuracy(summary), *_verdict(content["verdict"]), f"  run folder  {folder}"]
     return "\n".join(lines) + "\n"
 
@@ -35,7 +37,7 @@ def markdown(content: dict) -> str:
             "",
             *[f"- {reason}" for reason in verdict["reasons"]],
             "",
-            f"{run['scenario']}, {run['arrivals']} {run['rate']:g}/s for {format_duration(run['duration_s'])}: "
+            f"{run['scenario']}, {arrivals(run)} at {run['rate']:g}/s for {format_duration(run['duration_s'])}: "
             f"{summary['planned']:,} planned, {summary['ok']:,} ok, {summary['wrong']:,} wrong, "
             f"{summary['failed']:,} failed, {summary['dropped']:,} dropped, {summary['unfinished']:,} unfinished.",
             "",
@@ -43,6 +45,7 @@ def markdown(content: dict) -> str:
             "|---|---|---|",
             *rows,
             "",
+            *_by_turn_markdown(summary),
             f"Served {number(summary['throughput']['value'], '{:,.1f}')}/s; lag p99 "
             f"{number(summary['lag_ms']['p99']['value'])} ms; accuracy {share(summary['accuracy']['share']['value'])}.",
             "",
@@ -56,11 +59,17 @@ def _heading(run: dict) -> list[str]:
     corpus = run["corpus"]
     return [
         f"chatload {run['scenario']}: {run['host']} ({served})",
-        f"  {run['arrivals']} arrivals at {run['rate']:g}/s for {format_duration(run['duration_s'])} "
+        f"  {arrivals(run)} at {run['rate']:g}/s for {format_duration(run['duration_s'])} "
         f"after {format_duration(run['warmup_s'])} of warm-up, seed {run['seed']}, "
         f"{run['workers']} generator process{'es' if run['workers'] > 1 else ''}",
         f"  {corpus['utterances']:,} utterances of {corpus['file']} (split: {corpus['split']})",
     ]
+
+
+def arrivals(run: dict) -> str:
+    """By what process messages came, and of what sessions, for people."""
+    sessions = f" in sessions ({run['sessions']})" if run.get("sessions") else ""
+    return f"{run['arrivals']} arrivals{sessions}"
 
 
 def _counts(summary: dict) -> list[str]:
@@ -117,6 +126,32 @@ def _where_time_goes(summary: dict) -> list[str]:
         cells = "".join(f"{number(found[column]['value']):>10}" for column in ("p50", "p99", "max"))
         lines.append(f"    {name:<22}{cells}")
     return lines
+
+
+def _by_turn(summary: dict) -> list[str]:
+    """Latency per turn of the session, where there are sessions; older runs know nothing of them."""
+    found = summary.get("by_turn", {})
+    if not found:
+        return []
+    lines = ["", f"  {'latency by turn':<16}{'turns':>10}{'p50':>10}{'p90':>10}{'p99':>10}   ms   accuracy"]
+    for turn, group in found.items():
+        cells = "".join(f"{number(group['latency_ms'][name]['value']):>10}" for name in _GROUP_NAMES)
+        lines.append(f"    {turn:<14}{group['count']:>10,}{cells}        {share(group['accuracy']['share']['value'])}")
+    return lines
+
+
+def _by_turn_markdown(summary: dict) -> list[str]:
+    found = summary.get("by_turn", {})
+    if not found:
+        return []
+    rows = [
+        f"| {turn} | {group['count']:,} | "
+        + " | ".join(number(group["latency_ms"][name]["value"]) for name in _GROUP_NAMES)
+        + f" | {share(group['accuracy']['share']['value'])} |"
+        for turn, group in found.items()
+    ]
+    head = f"| turn | turns | {' | '.join(f'{name}, ms' for name in _GROUP_NAMES)} | accuracy |"
+    return [head, "|---|---|---|---|---|---|", *rows, ""]
 
 
 def _accuracy(summary: dict) -> list[str]:

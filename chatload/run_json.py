@@ -39,6 +39,18 @@ class _Accuracy(msgspec.Struct):
     share: _Estimate
 
 
+class _GroupLatency(msgspec.Struct):
+    p50: _Estimate
+    p90: _Estimate
+    p99: _Estimate
+
+
+class _Group(msgspec.Struct):
+    count: int
+    latency_ms: _GroupLatency
+    accuracy: _Accuracy
+
+
 class _Summary(msgspec.Struct):
     planned: int
     sent: int
@@ -56,6 +68,7 @@ class _Summary(msgspec.Struct):
     errors: _Estimate
     accuracy: _Accuracy
     outcomes: dict[str, int]
+    by_turn: dict[str, _Group] = {}
 
 
 class _Corpus(msgspec.Struct):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload import abort, arrival_spec, contract, objective
+from chatload import abort, arrival_spec, contract, objective, session_spec
 from chatload.arrivals import ArrivalsError
 from chatload.units import UnitError, parse_duration_s
 
@@ -34,6 +34,7 @@ OPTIONS = (
     Option("rate", 0.0, "offered utterances per second in all; sets the number of users (0: users decide)"),
     Option("stream_rate", 1.0, "utterances per second of one stream (one Locust user)"),
     Option("arrivals", "poisson", f"arrival process, NAME[:key=value,...]: {arrival_spec.EXAMPLES}"),
+    Option("sessions", "", f"customers who write more than once, key=value,...: {session_spec.EXAMPLES}"),
     Option("corpus", "corpus/support.tsv", "file of utterances to replay; its test split where it has one"),
     Option("seed", 1, "seed of arrivals and utterances: same seed, same plan"),
     Option("warmup", "5s", "time at the start that is left out of the summary"),
@@ -56,6 +57,7 @@ class Settings:
     rate: float
     stream_rate: float
     arrivals: str
+    sessions: str
     corpus: str
     seed: int
     warmup_s: float
@@ -84,6 +86,7 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         rate=_number(options, "rate", zero=True),
         stream_rate=_number(options, "stream_rate"),
         arrivals=str(options["arrivals"]),
+        sessions=str(options["sessions"]).strip(),
         corpus=str(options["corpus"]),
         seed=int(_number(options, "seed", zero=True, whole=True)),
         warmup_s=_duration_s(options, "warmup"),
@@ -101,6 +104,7 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         contract.split_host(settings.host)
         objective.parse(settings.objective)
         arrival_spec.parse(settings.arrivals)
+        session_spec.parse(settings.sessions)
     except (contract.HostError, objective.ObjectiveError, ArrivalsError) as error:
         raise SettingsError(str(error)) from error
     if settings.timeout_s <= 0:

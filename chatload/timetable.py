@@ -7,6 +7,7 @@ A timetable is an iterator of sorted float64 arrays, seconds since the run's epo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,6 +19,13 @@ BLOCK = 512  # arrivals planned at a time, see arrivals._BLOCK
 def seed(run_seed: int) -> np.random.SeedSequence:
     """The seed of a run's timetable, the same in all its processes; arrivals.seeds are children of it."""
     return np.random.SeedSequence(run_seed)
+
+
+def constant(rate: float, seed: np.random.SeedSequence) -> Iterator[np.ndarray]:
+    """Evenly spaced arrivals, the first after a uniform part of a gap."""
+    phase = float(np.random.default_rng(seed).random())
+    for first in itertools.count(0, BLOCK):
+        yield (first + phase + np.arange(BLOCK)) / rate
 
 
 def gamma(rate: float, cv: float, seed: np.random.SeedSequence) -> Iterator[np.ndarray]:

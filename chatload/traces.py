@@ -18,19 +18,24 @@ _ROWS = 65_536
 _ITEM = np.dtype(np.float64).itemsize
 
 
-def plan(spec: Spec, rate: float, run_seed: int) -> Iterator[np.ndarray]:
-    """The timetable of a run of a dealt process at a mean ``rate``, in blocks. Raises ArrivalsError.
+def plan(spec: Spec, rate: float, run_seed: int, before_s: float = 0.0) -> Iterator[np.ndarray]:
+    """The timetable of a process at a mean ``rate``, in blocks. Raises ArrivalsError.
 
-    A trace has a rate of its own; a mistake in its file may show only where it is reached.
+    A profile is begun ``before_s`` seconds before its start. A trace has a rate of its own; a mistake in its file may show
+    only where it is reached.
     """
     seed, numbers = timetable.seed(run_seed), spec.numbers
+    if spec.name == "poisson":
+        return timetable.gamma(rate, 1.0, seed)
+    if spec.name == "constant":
+        return timetable.constant(rate, seed)
     if spec.name == "gamma":
         return timetable.gamma(rate, numbers["cv"], seed)
     if spec.name == "onoff":
         return timetable.onoff(rate, numbers["peak"], numbers["on"], numbers["off"], seed)
     speed, start_s, path = numbers["speed"], numbers["start"], Path(spec.texts["file"])
     if spec.name == "profile":
-        return timetable.profile(rate, _weights(path), numbers["span"] / speed, start_s / speed, seed)
+        return timetable.profile(rate, _weights(path), numbers["span"] / speed, start_s / speed - before_s, seed)
     offsets = _offsets(path, spec.texts["column"])
     return timetable.trace(offsets, speed, numbers["scale"], start_s, numbers["end"], seed)
 
@@ -41,7 +46,7 @@ def part(spec: Spec, rate: float, run_seed: int, dealt: tuple[int, int], end_s: 
     What comes from a trace is read and checked to its end now and kept in a file, so that playing it is cheap.
     """
     blocks = timetable.deal(timetable.until(plan(spec, rate, run_seed), end_s), *dealt)
-    return _spooled(blocks) if spec.name == "trace" else blocks
+    return spooled(blocks) if spec.name == "trace" else blocks
 
 
 def mean_rate(spec: Spec, rate: float, run_seed: int, end_s: float) -> float:
@@ -73,7 +78,8 @@ def _weights(path: Path) -> list[float]:
         raise ArrivalsError(f"profile {error}") from error
 
 
-def _spooled(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def spooled(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same times, all taken now and kept in a file."""
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its reader
     for block in blocks:
         spool.write(block.tobytes())

@@ -33,6 +33,7 @@ PURE = {
     "fitting",
     "forecast",
     "forecast_report",
+    "groups",
     "history",
     "junit",
     "layouts",
@@ -43,6 +44,8 @@ PURE = {
     "report",
     "reproduction",
     "samples",
+    "session_spec",
+    "sessions",
     "settings",
     "simulation",
     "stand_in",
@@ -58,6 +61,7 @@ RIM = {
     "candidates",
     "client",
     "corpus_file",
+    "dealing",
     "describe_page",
     "dispatcher",
     "fold",
@@ -80,6 +84,7 @@ RIM = {
     "timer",
     "tokenizer_file",
     "traces",
+    "turnstile",
 }
 EDGE = {"__main__", "cli", "describe_command", "locust_adapter"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatload import calibrated, cli
+from chatload import calibrated, calibration, cli
 from tests.chatload.made_runs import make_run
 
 FEW = ("--duration", "10s", "--objective", "p90<50ms,accuracy>97%")
@@ -76,6 +76,15 @@ def test_runs_that_are_no_calibration_are_one_clear_line(tmp_path, capsys):
     assert "is not a run's folder" in refused(capsys, tmp_path, "--rate", 10)
     old = make_run(tmp_path / "old", quiet_ms())
     assert "is not as chatload writes it (KeyError('timeout_s'))" in refused(capsys, old, "--rate", 10)
+
+
+def test_a_run_of_sessions_is_no_calibration(tmp_path):
+    folder = make_run(tmp_path / "run", quiet_ms(), timeout_s=10.0)
+    content = json.loads((folder / "run.json").read_text())
+    content["run"]["sessions"] = "default"
+    (folder / "run.json").write_text(json.dumps(content))
+    with pytest.raises(calibration.CalibrationError, match="is a run of sessions, whose turns wait for each other"):
+        calibrated.read(folder, 1)
 
 
 def test_bad_arguments_are_one_clear_line(quiet, tmp_path, capsys):

@@ -115,6 +115,17 @@ def test_a_sample_holds_times_and_the_servers_own_timing(scripted):
     assert (row["tokenize_ms"], row["infer_ms"], row["bytes"]) == (0.25, 1.5, len(BODY))
 
 
+def test_whoever_asks_is_told_of_every_arrival_that_has_its_sample(scripted):
+    trial, told = Trial(scripted(answering(ANSWER)).port, max_in_flight=1), []
+    trial.client.done = told.append
+    arrivals = [Arrival(0.0, 0, session=session, turn=1) for session in (1, 2, 3)]
+    trial.client.send(arrivals[0])
+    trial.client.send(arrivals[1])
+    trial.client.record_unsent(arrivals[2], samples.UNFINISHED)
+    assert trial.finish() == ["dropped", "unfinished", "ok"]
+    assert told == [arrivals[1], arrivals[2], arrivals[0]]
+
+
 def test_connections_are_kept_and_used_again(scripted):
     server = scripted(answering(ANSWER))
     trial = Trial(server.port)

@@ -214,6 +214,6 @@ def test_a_run_whose_trace_is_gone_says_so(tmp_path):
 
 
 def test_a_process_that_came_too_late_for_its_part_does_not_end_the_window():
-    header = {"arrivals": "gamma", "workers": 2, "run_time_s": 10.0}
+    header = {"arrivals": "gamma", "rate": RATE, "seed": 1, "workers": 2, "run_time_s": 10.0}
     facts = [{"ended_s": 9.5, "part": 0}, {"ended_s": 3.0, "part": None}]
     assert fold._end_s(header, facts, np.empty(0, dtype=samples.DTYPE)) == 9.5

@@ -236,7 +236,19 @@ def test_the_web_ui_shows_the_run_and_editing_users_changes_the_rate(stand_in, l
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: reachable(url))
     page = urllib.request.urlopen(url).read().decode()
-    for option in ("rate", "stream_rate", "arrivals", "corpus", "seed", "warmup", "timeout", "objective", "token_file"):
+    options = (
+        "rate",
+        "stream_rate",
+        "arrivals",
+        "sessions",
+        "corpus",
+        "seed",
+        "warmup",
+        "timeout",
+        "objective",
+        "token_file",
+    )
+    for option in options:
         assert f'"{option}"' in page
     start(url, user_count=50)
     wait_until(lambda: rows_of(locust.results) > 100)
