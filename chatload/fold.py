@@ -15,7 +15,9 @@ import numpy as np
 from chatload import (
     arrival_spec,
     figures,
+    groups,
     junit,
+    messages,
     objective,
     report,
     runfolder,
@@ -51,7 +53,7 @@ def finish(folder: Path) -> dict:
     rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
     judged = verdict.judge(summary, clauses, conduct, rate)
     header = {**header, "conduct": asdict(conduct)}
-    runfolder.write_parquet(folder, found)
+    runfolder.write_parquet(folder, found, header["seed"])
     runfolder.write_json(folder, header, summary, _verdict_json(judged, rate))
     content = runfolder.read_finished(folder)
     _write_reports(folder, content, found)
@@ -98,7 +100,15 @@ def _end_s(header: dict, facts: list[dict], rows: np.ndarray) -> float:
 
 def _summarise(found: runfolder.Rows, start_s: float, end_s: float) -> dict:
     # A window of no length has no rates; any length serves, since no arrival falls into it.
-    return statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
+    summary = statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
+    order = np.argsort(found.rows["intended_s"], kind="stable")
+    inside = order[(found.rows["intended_s"][order] >= start_s) & (found.rows["intended_s"][order] < end_s)]
+    window = found.rows[inside]
+    repeated = messages.repeated(found.rows, found.worker, [utterance.text for utterance in found.utterances])
+    summary["repeated"] = statistics.proportion(repeated[inside], independent=True)
+    summary["by_length"] = groups.by_length(window, found.utterances, found.labels)
+    summary["by_intent"] = groups.by_intent(window, found.utterances, found.labels)
+    return summary
 
 
 def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: float, end_s: float) -> verdict.Conduct:

@@ -39,6 +39,19 @@ class _Accuracy(msgspec.Struct):
     share: _Estimate
 
 
+class _Quantiles(msgspec.Struct):
+    p50: _Estimate
+    p90: _Estimate
+    p99: _Estimate
+
+
+class _Group(msgspec.Struct):
+    count: int
+    latency_ms: _Quantiles
+    accuracy: _Accuracy
+    mistaken_for: str
+
+
 class _Summary(msgspec.Struct):
     planned: int
     sent: int
@@ -56,6 +69,10 @@ class _Summary(msgspec.Struct):
     errors: _Estimate
     accuracy: _Accuracy
     outcomes: dict[str, int]
+    # Runs of earlier versions have none of these.
+    repeated: _Estimate | None = None
+    by_length: dict[str, _Group] | None = None
+    by_intent: dict[str, _Group] | None = None
 
 
 class _Corpus(msgspec.Struct):
