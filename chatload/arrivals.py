@@ -78,12 +78,14 @@ class Seeds:
 
     arrivals: np.random.SeedSequence
     utterances: np.random.SeedSequence
+    noise: np.random.SeedSequence
+    repeats: np.random.SeedSequence
 
 
 def seeds(seed: int, worker: int) -> Seeds:
     """Independent seeds for generator process number ``worker`` of a run seeded with ``seed``."""
-    arrivals, utterances = np.random.SeedSequence(seed, spawn_key=(worker,)).spawn(2)
-    return Seeds(arrivals, utterances)
+    # A new source goes to the end, or the others would change.
+    return Seeds(*np.random.SeedSequence(seed, spawn_key=(worker,)).spawn(4))
 
 
 class Schedule:

@@ -29,6 +29,8 @@ def of(run: Mapping) -> dict[str, str]:
         "rate": f"{run['rate']:g}/s",
         "arrivals": run["arrivals"],
         "sessions": run.get("sessions") or "none",
+        "mix": run.get("mix") or "corpus",  # earlier versions knew no other
+        **{name: run.get(name) or "none" for name in ("lengths", "noise", "repeats")},
     }
 
 

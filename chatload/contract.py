@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 PATH = "/predictions/intent"
@@ -33,14 +34,16 @@ def split_host(url: str) -> tuple[bool, str, int, str]:
 class Requests:
     """The requests for the utterances of a corpus, as bytes; made when first asked for and kept.
 
-    Few headers on purpose: TorchServe's worker makes several system calls for each.
+    ``vary`` gives the text that a variant above 0 makes of an utterance's. Those are made anew each time: there is no end to
+    them. Few headers on purpose: TorchServe's worker makes several system calls for each.
     """
 
-    def __init__(self, texts: list[str], url: str, token: str) -> None:
+    def __init__(self, texts: list[str], url: str, token: str, vary: Callable[[str, int], str] | None = None) -> None:
         _, host, port, path = split_host(url)
         shown = f"[{host}]" if ":" in host else host
         self._head = f"POST {path} HTTP/1.1\r\nHost: {shown}:{port}\r\nContent-Type: application/json\r\n"
         self._texts = texts
+        self._vary = vary
         self.set_token(token)
 
     def set_token(self, token: str) -> None:
@@ -50,11 +53,17 @@ class Requests:
         self._made: dict[int, bytes] = {}
 
     def __call__(self, utterance: int, variant: int = 0) -> bytes:
+        if variant:
+            assert self._vary is not None
+            return self._request(self._vary(self._texts[utterance], variant))
         made = self._made.get(utterance)
         if made is None:
-            body = json.dumps({"text": self._texts[utterance]}, ensure_ascii=False).encode()
-            made = self._made[utterance] = self._prefix + str(len(body)).encode() + b"\r\n\r\n" + body
+            made = self._made[utterance] = self._request(self._texts[utterance])
         return made
+
+    def _request(self, text: str) -> bytes:
+        body = json.dumps({"text": text}, ensure_ascii=False).encode()
+        return self._prefix + str(len(body)).encode() + b"\r\n\r\n" + body
 
 
 class TokenError(ValueError):

@@ -7,13 +7,13 @@ side has its own reader of the same format: the two sides share data, never code
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-_TEXT_COLUMNS = ("utterance", "text")
-_INTENT_COLUMNS = ("intent", "label")
+_MOST_SHOWN = 100  # letters of the names of columns
 _BLOCK = 512  # choices drawn at a time, see arrivals._BLOCK
 
 
@@ -30,14 +30,43 @@ class Utterance:
     split: str
 
 
-def parse(text: str, name: str) -> list[Utterance]:
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a corpus may be called, in small letters; the first that there is counts."""
+
+    text: tuple[str, ...] = ("utterance", "text", "message", "query", "question", "sentence")
+    intent: tuple[str, ...] = ("intent", "label", "category", "class")
+    split: tuple[str, ...] = ("split",)
+
+
+USUAL = Columns()
+
+
+def named(reference: str) -> tuple[str, Columns]:
+    """(file, columns) of such as ``faq.csv`` or ``faq.csv:text=body,intent=topic``; an empty column: there is none.
+
+    Raises CorpusError.
+    """
+    start = re.search(r":(text|intent|split)=", reference)
+    if start is None:
+        return reference, USUAL
+    chosen: dict[str, tuple[str, ...]] = {}
+    for part in reference[start.start() + 1 :].split(","):
+        key, _, column = (piece.strip() for piece in part.partition("="))
+        if key not in Columns.__dataclass_fields__ or key in chosen or (key == "text" and not column):
+            raise CorpusError(f"corpus {reference}: {part!r} is no column: write text=, intent= or split=, each once")
+        chosen[key] = (column.lower(),) if column else ()
+    return reference[: start.start()], replace(USUAL, **chosen)
+
+
+def parse(text: str, name: str, wanted: Columns = USUAL) -> list[Utterance]:
     """The utterances in the text of a corpus file called ``name``.
 
     Raises CorpusError with file and line for a file without an utterance column, a line with too few or too many
     columns, an empty utterance, or no utterance at all.
     """
     lines = enumerate(text.split("\n"), start=1)
-    columns = _header(lines, name)
+    columns = _header(lines, name, wanted)
     found = []
     for number, line in lines:
         line = line.rstrip("\r")
@@ -79,7 +108,7 @@ def draw(count: int, seed: np.random.SeedSequence) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _Header:
     count: int
     text: int
     intent: int | None
@@ -90,17 +119,29 @@ class _Columns:
         return "" if index is None else cells[index].strip()
 
 
-def _header(lines: Iterator[tuple[int, str]], name: str) -> _Columns:
+def _header(lines: Iterator[tuple[int, str]], name: str, wanted: Columns) -> _Header:
     for _, line in lines:
         line = line.lstrip("\ufeff").rstrip("\r")
         if not line.strip() or line.startswith("#"):
             continue
         names = [cell.strip().lower() for cell in line.split("\t")]
-        text, intent = _find(names, _TEXT_COLUMNS), _find(names, _INTENT_COLUMNS)
-        if text is None:
-            raise CorpusError(f"{name}: the first line must name the columns (tab-separated), one of them 'utterance'")
-        return _Columns(len(names), text, intent, _find(names, ("split",)))
+        check_columns(names, wanted, name)
+        text = _find(names, wanted.text)
+        assert text is not None
+        return _Header(len(names), text, _find(names, wanted.intent), _find(names, wanted.split))
     raise CorpusError(f"{name}: the file is empty")
+
+
+def check_columns(names: Collection[str], wanted: Columns, where: str) -> None:
+    """Raises CorpusError where none of the columns has utterances, or one that was asked for is not there."""
+    found = f"(found: {', '.join(names)[:_MOST_SHOWN]})"
+    if not set(wanted.text) & set(names):
+        raise CorpusError(
+            f"{where}: no column of utterances, called {' or '.join(wanted.text)}; name yours with FILE:text=COLUMN {found}"
+        )
+    for asked, usual in ((wanted.intent, USUAL.intent), (wanted.split, USUAL.split)):
+        if asked and asked != usual and asked[0] not in names:
+            raise CorpusError(f"{where}: no column called {asked[0]} {found}")
 
 
 def _find(names: list[str], wanted: tuple[str, ...]) -> int | None:

@@ -7,12 +7,12 @@ samples of a bin cannot carry is not drawn (statistics.needed_samples).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from chatload import samples, statistics
+from chatload import groups, samples, statistics
 from chatload.corpus import Utterance
 from chatload.objective import Estimate
 
@@ -26,7 +26,6 @@ _LATENCY_BINS = 60
 _MOMENTS = 400
 _SLICES = 10
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-_WORDS = (1, 4, 7, 11, 16, 26)  # an utterance belongs to the last of these that it has words for
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,8 @@ def build(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequence[st
         failures=_failures(rows, edges_s),
         heat=_heat(rows, edges_s),
         bands=_bands(window),
-        lengths=_groups(window, utterances, labels, [_length(utterance) for utterance in utterances], _length_name),
-        intents=_groups(window, utterances, labels, *_numbered([utterance.intent for utterance in utterances])),
+        lengths=_groups(groups.by_length(window, utterances, labels)),
+        intents=_groups(groups.by_intent(window, utterances, labels)),
         lag=_lines(sent["intended_s"], lag_ms, _LAG_SHARES, end_s),
         moments_s=moments_s,
         in_flight=statistics.in_flight(rows[~np.isnan(rows["done_s"])], moments_s),
@@ -269,52 +268,15 @@ def _parts_ms(answers: np.ndarray) -> dict[str, float]:
     return {**waited, "connect, queue, network": rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
 
 
-def _length(utterance: Utterance) -> int:
-    words = len(utterance.text.split())
-    return max(index for index, least in enumerate(_WORDS) if words >= least or index == 0)
-
-
-def _length_name(index: int) -> str:
-    least = _WORDS[index]
-    return f"{least} or more words" if least == _WORDS[-1] else f"{least} to {_WORDS[index + 1] - 1} words"
-
-
-def _numbered(names: Sequence[str]) -> tuple[list[int], Callable[[int], str]]:
-    """A number for each name, and the name of a number; the empty name, an intent that is not known, is -1."""
-    known = sorted(set(names) - {""})
-    number = {name: index for index, name in enumerate(known)} | {"": -1}
-    return [number[name] for name in names], known.__getitem__
-
-
-def _groups(
-    window: np.ndarray,
-    utterances: Sequence[Utterance],
-    labels: Sequence[str],
-    group_of: Sequence[int],
-    name: Callable[[int], str],
-) -> tuple[Group, ...]:
-    """The groups that occur, in the order of their numbers; ``group_of`` gives each utterance's, below 0 for none."""
-    if not len(window):
-        return ()
-    group = np.array(group_of)[window["utterance"]]
-    labelled = np.array([bool(utterance.intent) for utterance in utterances])[window["utterance"]]
-    order = np.argsort(group, kind="stable")
-    found, starts = np.unique(group[order], return_index=True)
+def _groups(found: Mapping[str, dict]) -> tuple[Group, ...]:
     return tuple(
-        _group(name(int(number)), window[members], labelled[members], labels)
-        for number, members in zip(found, np.split(order, starts[1:]), strict=True)
-        if number >= 0
-    )
-
-
-def _group(name: str, members: np.ndarray, labelled: np.ndarray, labels: Sequence[str]) -> Group:
-    checked = members[samples.answered(members) & labelled]
-    wrong = checked["predicted"][(checked["outcome"] == samples.WRONG) & (checked["predicted"] >= 0)]
-    return Group(
-        name,
-        len(members),
-        statistics.distribution(samples.latency_ms(members), _GROUP_SHARES),
-        len(checked),
-        statistics.proportion(checked["outcome"] == samples.OK),
-        labels[int(np.bincount(wrong).argmax())] if len(wrong) else "",
+        Group(
+            name,
+            group["count"],
+            group["latency_ms"],
+            group["accuracy"]["checked"],
+            group["accuracy"]["share"],
+            group["mistaken_for"],
+        )
+        for name, group in found.items()
     )

@@ -17,6 +17,7 @@ from chatload import (
     figures,
     groups,
     junit,
+    messages,
     objective,
     report,
     runfolder,
@@ -50,7 +51,7 @@ def finish(folder: Path) -> dict:
     rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
     judged = verdict.judge(summary, clauses, conduct, rate)
     header = {**header, "conduct": asdict(conduct)}
-    runfolder.write_parquet(folder, found)
+    runfolder.write_parquet(folder, found, header["seed"])
     runfolder.write_json(folder, header, summary, _verdict_json(judged, rate))
     content = runfolder.read_finished(folder)
     _write_reports(folder, content, found)
@@ -99,7 +100,15 @@ def _summarise(found: runfolder.Rows, start_s: float, end_s: float) -> dict:
     # A window of no length has no rates; any length serves, since no arrival falls into it.
     summary = statistics.summarise(found.rows, found.labelled, start_s, end_s if end_s > start_s else start_s + 1e-9)
     measured = _measured(found.rows, start_s, end_s)
-    return {**summary, "by_turn": groups.by_turn(found.rows[measured], found.labelled[measured])}
+    window = found.rows[measured]
+    repeated = messages.repeated(found.rows, found.worker, [utterance.text for utterance in found.utterances])
+    return {
+        **summary,
+        "repeated": statistics.proportion(repeated[measured], independent=True),
+        "by_length": groups.by_length(window, found.utterances, found.labels),
+        "by_intent": groups.by_intent(window, found.utterances, found.labels),
+        "by_turn": groups.by_turn(window, found.labelled[measured]),
+    }
 
 
 def _measured(rows: np.ndarray, start_s: float, end_s: float) -> np.ndarray:

@@ -6,6 +6,7 @@ Wires schedule, utterances, dispatcher, client and record to gevent's event loop
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import math
 import resource
@@ -20,7 +21,7 @@ import gevent
 import numpy as np
 from gevent import socket
 
-from chatload import arrivals, contract, corpus, dispatcher, samples, sessions, timer, timetable
+from chatload import arrivals, contract, corpus, dispatcher, messages, noise, samples, sessions, timer, timetable
 from chatload.client import Client, Target, file_descriptor_limit
 from chatload.dispatcher import Dispatcher
 from chatload.record import Record
@@ -70,6 +71,7 @@ class Plan:
     max_in_flight: int
     run_time_s: float
     utterances: list[corpus.Utterance]
+    drawing: messages.Drawing = messages.Drawing()
     dealt: Iterator[np.ndarray] | None = None
     part: int | None = None
     sessions: bool = False
@@ -133,13 +135,15 @@ class Generator:
         self._streams = 0
         self._stream_rate = 0.0
         self._stopping = False
-        self._requests = contract.Requests([u.text for u in plan.utterances], plan.url, read_token(plan.token_file))
+        texts = [utterance.text for utterance in plan.utterances]
+        vary = functools.partial(noise.vary, seed=plan.seed, worker=plan.worker)
+        self._requests = contract.Requests(texts, plan.url, read_token(plan.token_file), vary)
         self._token_read = _modified(plan.token_file)
         target = resolve(plan.url, plan.tls)
         in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
         seeds = arrivals.seeds(plan.seed, plan.worker)
         # Before the clock starts: sessions that began long before time 0 take a while to be planned.
-        planned = _arrivals(plan, seeds.arrivals, corpus.draw(len(plan.utterances), seeds.utterances))
+        planned = _arrivals(plan, seeds.arrivals, messages.draw(texts, plan.drawing, seeds, plan.worker))
         loop = gevent.get_hub().loop
         self._epoch_s = time.perf_counter()
         self._client = Client(

@@ -52,10 +52,8 @@ class Row:
     def kind(self) -> str:
         """What it has in common with the runs that it can be held against, for people."""
         place, alike = self.place, self.conditions
-        arrivals = (
-            alike["arrivals"] if alike["sessions"] == "none" else f"{alike['arrivals']} of sessions {alike['sessions']}"
-        )
-        ran = f"{alike['model']}, {arrivals} {alike['rate']}, {alike['corpus']}, {alike['objective']}"
+        sessions = "" if alike["sessions"] == "none" else f" of sessions {alike['sessions']}"
+        ran = f"{alike['model']}, {alike['arrivals']}{sessions} {alike['rate']}, {alike['corpus']}, {alike['objective']}"
         return f"{place['scenario']}: {ran}; {place['host']}, load from {place['machine']}"
 
 

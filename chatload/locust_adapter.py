@@ -42,6 +42,7 @@ from chatload import (
     generator,
     locust_table,
     machine,
+    mix,
     objective,
     preflight,
     runfolder,
@@ -63,6 +64,7 @@ _MISTAKES = (
     contract.HostError,
     contract.TokenError,
     corpus.CorpusError,
+    mix.MixError,
     preflight.PreflightError,
     runfolder.RunFolderError,
     settings.SettingsError,
@@ -221,14 +223,15 @@ class _Session:
         options = vars(self.environment.parsed_options)
         return settings.read(options, self.environment.host, options.get("planned_run_time_s", options.get("run_time")))
 
-    def _check(self, wanted: settings.Settings) -> tuple[dict, str, list[corpus.Utterance]]:
-        """(model, split, utterances) that a run with these settings would meet. Raises one of _MISTAKES."""
+    def _check(self, wanted: settings.Settings) -> tuple[dict, corpus_file.Replayed]:
+        """(model, what is replayed) that a run with these settings would meet. Raises one of _MISTAKES."""
         tls = generator.Tls(wanted.ca_file, wanted.insecure)
         generator.resolve(wanted.host, tls)
         self._check_arrivals(wanted)
-        split, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
+        replayed = corpus_file.replayed(wanted)
         token = generator.read_token(wanted.token_file)
-        return preflight.check(wanted.host, tls.context(), token, utterances[0].text, wanted.timeout_s), split, utterances
+        first = replayed.utterances[0].text
+        return preflight.check(wanted.host, tls.context(), token, first, wanted.timeout_s), replayed
 
     def _check_arrivals(self, wanted: settings.Settings) -> None:
         asked = _dealing(wanted, wanted.rate)
@@ -250,7 +253,7 @@ class _Session:
             self._start_generator(wanted)
 
     def _start_run(self, wanted: settings.Settings) -> None:
-        model, split, utterances = self._check(wanted)
+        model, replayed = self._check(wanted)
         runner = self.environment.runner
         assert runner is not None
         users, stream_rate = self._users_and_stream_rate(wanted)
@@ -269,7 +272,11 @@ class _Session:
             "arrivals": wanted.arrivals,
             "sessions": wanted.sessions,
             "seed": wanted.seed,
-            "corpus": _corpus_facts(wanted.corpus, split, utterances),
+            "corpus": _corpus_facts(wanted.corpus, replayed),
+            "mix": wanted.mix,
+            "lengths": wanted.lengths,
+            "noise": wanted.noise,
+            "repeats": wanted.repeats,
             "objective": wanted.objective,
             "abort_when": wanted.abort_when,
             "warmup_s": wanted.warmup_s,
@@ -286,7 +293,7 @@ class _Session:
             "model": model,
         }
         folder = Path(wanted.results) if wanted.results else Path("results") / run_id
-        self._run = _Run(folder, header, utterances, workers)
+        self._run = _Run(folder, header, replayed.utterances, workers)
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
@@ -336,7 +343,7 @@ class _Session:
 
     def _start_generator(self, wanted: settings.Settings) -> None:
         runner = self.environment.runner
-        _, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
+        replayed = corpus_file.replayed(wanted)
         worker = max(getattr(runner, "worker_index", 0), 0)
         part, dealt = self._dealt(wanted, worker)
         plan = generator.Plan(
@@ -349,7 +356,8 @@ class _Session:
             timeout_s=wanted.timeout_s,
             max_in_flight=wanted.max_in_flight,
             run_time_s=wanted.run_time_s,
-            utterances=utterances,
+            utterances=replayed.utterances,
+            drawing=replayed.drawing,
             dealt=dealt,
             part=part,
             sessions=bool(wanted.sessions),
@@ -516,8 +524,14 @@ class _Run:
         return done.stdout
 
 
-def _corpus_facts(file: str, split: str, utterances: list[corpus.Utterance]) -> dict:
-    return {"file": file, "split": split, "utterances": len(utterances), "sha256": corpus.fingerprint(utterances)}
+def _corpus_facts(file: str, replayed: corpus_file.Replayed) -> dict:
+    utterances = replayed.utterances
+    return {
+        "file": file,
+        "split": replayed.split,
+        "utterances": len(utterances),
+        "sha256": corpus.fingerprint(utterances),
+    }
 
 
 def _dealing(wanted: settings.Settings, rate: float) -> dealing.Dealing:

@@ -11,6 +11,8 @@ from chatload.units import format_duration, format_ms, format_share
 
 _NAMES = [percentile_name(share) for share in PERCENTILES]
 _GROUP_NAMES = ("p50", "p90", "p99")
+_STANDING_OUT = 2
+_NAME_LETTERS = 35
 _SIGNS = {"pass": "PASS", "fail": "FAIL", "invalid": "INVALID"}
 
 
@@ -18,8 +20,15 @@ def text(content: dict, folder: str) -> str:
     """The report that is printed at the end of a run."""
     run, summary = content["run"], content["summary"]
     lines = [*_heading(run), "", *_counts(summary), "", *_latency(summary), "", *_where_time_goes(summary)]
-    lines += _by_turn(summary)
-    lines += ["", *_accuracy(summary), *_verdict(content["verdict"]), f"  run folder  {folder}"]
+    lines += [
+        *_by_turn(summary),
+        "",
+        *_groups(summary),
+        *_repeated(run, summary),
+        *_accuracy(summary),
+        *_verdict(content["verdict"]),
+        f"  run folder  {folder}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -49,8 +58,21 @@ def markdown(content: dict) -> str:
             f"Served {number(summary['throughput']['value'], '{:,.1f}')}/s; lag p99 "
             f"{number(summary['lag_ms']['p99']['value'])} ms; accuracy {share(summary['accuracy']['share']['value'])}.",
             "",
+            *_markdown_table("length of the text", summary.get("by_length", {})),
+            *_markdown_table("intent that stands out", _standing_out(summary.get("by_intent", {}))),
         ]
     )
+
+
+def _markdown_table(what: str, groups: dict[str, dict]) -> list[str]:
+    if not groups:
+        return []
+    lines = [f"| {what} | arrivals | p50 ms | p90 ms | p99 ms | correct |", "|---|---|---|---|---|---|"]
+    for name, group in groups.items():
+        latency = [number(group["latency_ms"][quantile]["value"]) for quantile in ("p50", "p90", "p99")]
+        cells = [name.replace("|", "\\|"), f"{group['count']:,}", *latency, share(group["accuracy"]["share"]["value"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _heading(run: dict) -> list[str]:
@@ -63,6 +85,7 @@ def _heading(run: dict) -> list[str]:
         f"after {format_duration(run['warmup_s'])} of warm-up, seed {run['seed']}, "
         f"{run['workers']} generator process{'es' if run['workers'] > 1 else ''}",
         f"  {corpus['utterances']:,} utterances of {corpus['file']} (split: {corpus['split']})",
+        *_drawn(run),
     ]
 
 
@@ -70,6 +93,14 @@ def arrivals(run: dict) -> str:
     """By what process messages came, and of what sessions, for people."""
     sessions = f" in sessions ({run['sessions']})" if run.get("sessions") else ""
     return f"{run['arrivals']} arrivals{sessions}"
+
+
+def _drawn(run: dict) -> list[str]:
+    """How messages were drawn, where that is not as the corpus has them."""
+    told = [
+        f"{name} {run[name]}" for name in ("mix", "lengths", "noise", "repeats") if run.get(name) not in (None, "", "corpus")
+    ]
+    return [f"  messages: {', '.join(told)}"] if told else []
 
 
 def _counts(summary: dict) -> list[str]:
@@ -152,6 +183,47 @@ def _by_turn_markdown(summary: dict) -> list[str]:
     ]
     head = f"| turn | turns | {' | '.join(f'{name}, ms' for name in _GROUP_NAMES)} | accuracy |"
     return [head, "|---|---|---|---|---|---|", *rows, ""]
+
+
+def _groups(summary: dict) -> list[str]:
+    """Latency and accuracy of each length, and of the intents that stand out; nothing for a run of an earlier version."""
+    intents = summary.get("by_intent", {})
+    return [
+        *_table("by length of the text", summary.get("by_length", {})),
+        *_table(f"slowest, least accurate of {len(intents)} intents", _standing_out(intents)),
+    ]
+
+
+def _standing_out(intents: dict[str, dict]) -> dict[str, dict]:
+    """The two slowest intents by p50, and the two least accurate that have mistakes."""
+    often = sorted(intents, key=lambda name: -intents[name]["count"])
+    timed = [name for name in often if intents[name]["latency_ms"]["p50"]["value"] is not None]
+    slowest = sorted(timed, key=lambda name: -intents[name]["latency_ms"]["p50"]["value"])[:_STANDING_OUT]
+    mistaken = [name for name in often if intents[name]["accuracy"]["correct"] < intents[name]["accuracy"]["checked"]]
+    wrong = sorted(mistaken, key=lambda name: intents[name]["accuracy"]["share"]["value"])[:_STANDING_OUT]
+    return {name: intents[name] for name in dict.fromkeys(slowest + wrong)} if len(intents) > 1 else {}
+
+
+def _table(title: str, groups: dict[str, dict]) -> list[str]:
+    if not groups:
+        return []
+    lines = [f"  {title:<38}{'count':>9}{'p50':>8}{'p99':>8}   ms{'correct':>10}"]
+    for name, group in groups.items():
+        found, latency = group["accuracy"], group["latency_ms"]
+        cells = f"{group['count']:>9,}{number(latency['p50']['value']):>8}{number(latency['p99']['value']):>8}"
+        mistaken = f"   mostly taken for {group['mistaken_for']}" if group["mistaken_for"] else ""
+        lines.append(f"    {_short(name):<36}{cells}{share(found['share']['value']):>15}{mistaken}")
+    return [*lines, ""]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_LETTERS else name[: _NAME_LETTERS - 1] + "…"
+
+
+def _repeated(run: dict, summary: dict) -> list[str]:
+    if not run.get("repeats"):
+        return []
+    return [f"  repeats   {share(summary['repeated']['value'])} of the messages had come before, word for word"]
 
 
 def _accuracy(summary: dict) -> list[str]:

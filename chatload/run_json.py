@@ -39,7 +39,7 @@ class _Accuracy(msgspec.Struct):
     share: _Estimate
 
 
-class _GroupLatency(msgspec.Struct):
+class _Quantiles(msgspec.Struct):
     p50: _Estimate
     p90: _Estimate
     p99: _Estimate
@@ -47,8 +47,9 @@ class _GroupLatency(msgspec.Struct):
 
 class _Group(msgspec.Struct):
     count: int
-    latency_ms: _GroupLatency
+    latency_ms: _Quantiles
     accuracy: _Accuracy
+    mistaken_for: str = ""
 
 
 class _Summary(msgspec.Struct):
@@ -68,7 +69,11 @@ class _Summary(msgspec.Struct):
     errors: _Estimate
     accuracy: _Accuracy
     outcomes: dict[str, int]
+    # Runs of earlier versions have none of these.
     by_turn: dict[str, _Group] = {}
+    repeated: _Estimate | None = None
+    by_length: dict[str, _Group] | None = None
+    by_intent: dict[str, _Group] | None = None
 
 
 class _Corpus(msgspec.Struct):

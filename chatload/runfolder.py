@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from chatload import run_json, samples
+from chatload import noise, run_json, samples
 from chatload.corpus import Utterance
 from chatload.objective import Estimate
 
@@ -122,8 +122,11 @@ class _Labels:
         return np.array([self.names.index(name) for name in names], dtype=np.int16)
 
 
-def write_parquet(folder: Path, found: Rows) -> None:
-    """Writes samples.parquet: one row an arrival, columns named as in docs/reference/run-folder.md."""
+def write_parquet(folder: Path, found: Rows, seed: int) -> None:
+    """Writes samples.parquet: one row an arrival, columns named as in docs/reference/run-folder.md.
+
+    ``seed`` is the run's: the texts of variants are made again, a piece of the run at a time.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -131,7 +134,6 @@ def write_parquet(folder: Path, found: Rows) -> None:
         values = pa.array(codes, mask=codes < 0)
         return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
 
-    texts = [utterance.text for utterance in found.utterances]
     intents = sorted({utterance.intent for utterance in found.utterances if utterance.intent})
     code_of = {intent: code for code, intent in enumerate(intents)}
     intent_of = np.array([code_of.get(utterance.intent, -1) for utterance in found.utterances], dtype=np.int32)
@@ -139,10 +141,11 @@ def write_parquet(folder: Path, found: Rows) -> None:
     for start in range(0, max(len(found.rows), 1), _FOLD_ROWS):
         rows, worker = found.rows[start : start + _FOLD_ROWS], found.worker[start : start + _FOLD_ROWS]
         outcomes, codes = np.unique(rows["outcome"], return_inverse=True)
+        texts, text_of = _texts(rows, worker, found.utterances, seed)
         columns: dict[str, Any] = {
             **{name: pa.array(rows[name], from_pandas=True) for name in ("intended_s", "sent_s", "done_s")},
             "outcome": dictionary(codes.astype(np.int32), [samples.outcome_name(code) for code in outcomes]),
-            "utterance": dictionary(rows["utterance"].astype(np.int32), texts),
+            "utterance": dictionary(text_of, texts),
             "intent": dictionary(intent_of[rows["utterance"]], intents),
             "predicted": dictionary(rows["predicted"].astype(np.int32), found.labels),
             **{name: pa.array(rows[name], from_pandas=True) for name in ("tokenize_ms", "infer_ms")},
@@ -159,6 +162,19 @@ def write_parquet(folder: Path, found: Rows) -> None:
     if writer is not None:
         writer.close()
     os.replace(folder / "samples.parquet.new", folder / "samples.parquet")
+
+
+def _texts(rows: np.ndarray, worker: np.ndarray, utterances: list[Utterance], seed: int) -> tuple[list[str], np.ndarray]:
+    """(texts, code of each row) of what was sent: the corpus, and behind it the variants of these rows."""
+    texts, text_of = [utterance.text for utterance in utterances], rows["utterance"].astype(np.int32)
+    varied = np.flatnonzero(rows["variant"])
+    # A process gives each message that is not a repeat a number of its own.
+    messages = worker[varied].astype(np.uint64) << np.uint64(32) | rows["variant"][varied]
+    _, first, code = np.unique(messages, return_index=True, return_inverse=True)
+    text_of[varied] = len(texts) + code
+    places = varied[first]
+    made = zip(*(column[places].tolist() for column in (rows["utterance"], rows["variant"], worker)), strict=True)
+    return texts + [noise.vary(texts[utterance], variant, seed, process) for utterance, variant, process in made], text_of
 
 
 def read_parquet(folder: Path) -> Rows:

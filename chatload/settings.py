@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload import abort, arrival_spec, contract, objective, session_spec
+from chatload import abort, arrival_spec, contract, mix, noise, objective, session_spec
 from chatload.arrivals import ArrivalsError
 from chatload.units import UnitError, parse_duration_s
 
@@ -35,7 +35,13 @@ OPTIONS = (
     Option("stream_rate", 1.0, "utterances per second of one stream (one Locust user)"),
     Option("arrivals", "poisson", f"arrival process, NAME[:key=value,...]: {arrival_spec.EXAMPLES}"),
     Option("sessions", "", f"customers who write more than once, key=value,...: {session_spec.EXAMPLES}"),
-    Option("corpus", "corpus/support.tsv", "file of utterances to replay; its test split where it has one"),
+    Option("corpus", "corpus/support.tsv", "file of utterances to replay, FILE[:text=COLUMN,...]; its test split if any"),
+    Option(
+        "mix", "corpus", "how often each intent comes: corpus, uniform, INTENT=WEIGHT;..., or a file of intent and weight"
+    ),
+    Option("lengths", "", "how often each length in words comes, such as 1-4=60,5-10=30,11-=10 (empty: as in the corpus)"),
+    Option("noise", "", "share of messages with noise, such as typos=0.05,case=0.2,punctuation=0.3 (empty: none)"),
+    Option("repeats", "", "share of messages that repeat an earlier one exactly, 0 to 1 (empty: as drawing gives)"),
     Option("seed", 1, "seed of arrivals and utterances: same seed, same plan"),
     Option("warmup", "5s", "time at the start that is left out of the summary"),
     Option("timeout", "10s", "how long a request may take before it is given up"),
@@ -59,6 +65,10 @@ class Settings:
     arrivals: str
     sessions: str
     corpus: str
+    mix: str
+    lengths: str
+    noise: str
+    repeats: str
     seed: int
     warmup_s: float
     timeout_s: float
@@ -88,6 +98,10 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         arrivals=str(options["arrivals"]),
         sessions=str(options["sessions"]).strip(),
         corpus=str(options["corpus"]),
+        mix=str(options["mix"]).strip(),
+        lengths=str(options["lengths"]).strip(),
+        noise=str(options["noise"]).strip(),
+        repeats=str(options["repeats"]).strip(),
         seed=int(_number(options, "seed", zero=True, whole=True)),
         warmup_s=_duration_s(options, "warmup"),
         timeout_s=_duration_s(options, "timeout"),
@@ -107,6 +121,7 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         session_spec.parse(settings.sessions)
     except (contract.HostError, objective.ObjectiveError, ArrivalsError) as error:
         raise SettingsError(str(error)) from error
+    _check_drawing(settings)
     if settings.timeout_s <= 0:
         raise SettingsError("--timeout 0: give the answers some time, for example 10s")
     if settings.run_time_s and settings.warmup_s >= settings.run_time_s:
@@ -116,6 +131,24 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
     if settings.abort_when:
         _check_abort(settings)
     return settings
+
+
+def _check_drawing(settings: Settings) -> None:
+    """Refuses what no corpus could give; what this one cannot is known when it has been read."""
+    checks: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+        ("--mix", mix.parse_intents, settings.mix if "=" in settings.mix else ""),
+        ("--lengths", mix.parse_lengths, settings.lengths),
+        ("--noise", noise.parse, settings.noise),
+        ("--repeats", noise.parse_share, settings.repeats),
+    )
+    for flag, parse, text in checks:
+        try:
+            if text:
+                parse(text)
+        except (mix.MixError, noise.NoiseError) as error:
+            raise SettingsError(f"{flag}: {error}") from error
+    if not settings.mix:
+        raise SettingsError("--mix is empty: write corpus, uniform, INTENT=WEIGHT;... or the name of a file")
 
 
 def _check_abort(settings: Settings) -> None:

@@ -37,6 +37,9 @@ PURE = {
     "history",
     "junit",
     "layouts",
+    "messages",
+    "mix",
+    "noise",
     "objective",
     "plan",
     "plan_report",
@@ -90,7 +93,7 @@ EDGE = {"__main__", "cli", "describe_command", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}
-PURE_MAY |= {"bisect", "csv", "hashlib", "heapq", "itertools", "shlex", "xml"}
+PURE_MAY |= {"bisect", "csv", "difflib", "hashlib", "heapq", "itertools", "shlex", "unicodedata", "xml"}
 NEVER_IN_PURE_CODE = {"open", "print", "input"}
 
 

@@ -32,7 +32,7 @@ def test_comments_above_the_header_and_blank_lines_are_skipped():
     [
         ("", "f: the file is empty"),
         ("utterance\tintent\n", "f: no utterance in it"),
-        ("hello\tthere\nx\ty\n", "f: the first line must name the columns"),
+        ("hello\tthere\nx\ty\n", "f: no column of utterances, called utterance or text"),
         ("utterance\tintent\na\tb\tc\n", "f:2: 3 columns, but the first line names 2"),
         ("utterance\tintent\n\tb\n", "f:2: the utterance is empty"),
     ],

@@ -103,9 +103,7 @@ def test_a_server_that_does_not_tell_its_parts_is_not_split():
 def test_groups_are_told_apart_and_judged_by_their_labels():
     drawn = build()
     assert [(group.name, group.checked > 0) for group in drawn.lengths] == [
-        ("1 to 3 words", True),
-        ("4 to 6 words", False),
-        ("7 to 10 words", True),
+        ("1 to 8 tokens", True),
     ]
     assert [(group.name, group.mistaken_for) for group in drawn.intents] == [("greet", "order"), ("order", "greet")]
     assert sum(group.count for group in drawn.lengths) == len(window())
