@@ -72,7 +72,7 @@ class SimulatedWorker:
         while self.running:
             now_s = time.perf_counter() - self.epoch_s
             due = int(now_s * self.rate) - self.reported
-            rows = b"".join(samples.ROW.pack(now_s, now_s, now_s + 0.01, 0, 0, 0, 0.1, 1.0, 100) for _ in range(due))
+            rows = b"".join(samples.pack(now_s, now_s, now_s + 0.01, 0, 0, 0, 0.1, 1.0, 100) for _ in range(due))
             self.send("chatload_rows", {"worker": self.number, "rows": rows, "labels": ["greet"]})
             self.reported += due
             gevent.sleep(_REPORT_S)

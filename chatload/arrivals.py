@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,22 @@ _BLOCK = 512  # gaps drawn at a time: few enough that drawing them (about 10 us)
 
 class ArrivalsError(ValueError):
     """An arrival process that cannot be made; the message says what was asked and what exists."""
+
+
+class Arrival(NamedTuple):
+    """One planned request: its intended time in seconds since the run's epoch, and what is sent.
+
+    ``utterance`` is an index into the run's utterances, ``variant`` 0 for the utterance as it stands. ``session`` and
+    ``turn`` are 0 for an arrival on its own; turns count from 1. ``held_s`` is how long it waited for the answer to the
+    turn before it.
+    """
+
+    intended_s: float
+    utterance: int
+    variant: int = 0
+    session: int = 0
+    turn: int = 0
+    held_s: float = 0.0
 
 
 def poisson(seed: np.random.SeedSequence) -> Iterator[float]:

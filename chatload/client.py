@@ -21,9 +21,11 @@ import msgspec
 from gevent import monkey
 
 from chatload import samples
+from chatload.arrivals import Arrival
 
 _READ, _WRITE = 1, 2
 _RECEIVE_BYTES = 16_384
+_MOST_TOKENS = 65_535  # that a row can hold
 # The real socket: gevent's cooperative one would switch greenlets where a callback must not.
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 
@@ -42,6 +44,7 @@ class _Answer(msgspec.Struct):
     """What the client reads of the contract's answer; the rest of the body is not decoded."""
 
     intent: str
+    tokens: int = 0
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
@@ -52,15 +55,15 @@ _CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
 class Client:
     """Sends requests and writes a sample for each, whatever becomes of it.
 
-    ``request`` gives the bytes of the whole request for an utterance's index, ``judge`` takes an utterance's index and
-    the predicted intent (None: the answer had none) and returns (outcome code, code of the intent).
+    ``request`` gives the bytes of the whole request for an utterance's index and variant. ``judge`` takes an utterance's
+    index and the predicted intent (None: the answer had none) and returns (outcome code, code of the intent).
     """
 
     def __init__(
         self,
         loop: Any,
         target: Target,
-        request: Callable[[int], bytes],
+        request: Callable[[int, int], bytes],
         judge: Callable[[int, str | None], tuple[int, int]],
         record: Callable[..., None],
         clock: Callable[[], float],
@@ -72,7 +75,7 @@ class Client:
         self.target = target
         self.request = request
         self.judge = judge
-        self.record = record
+        self._append = record
         self.clock = clock
         self.epoch_s = epoch_s
         self.timeout_s = timeout_s
@@ -81,17 +84,17 @@ class Client:
         self.idle: list[_Connection] = []
         self._pending: deque[tuple[float, _Connection, int]] = deque()
 
-    def send(self, intended_s: float, utterance: int) -> None:
+    def send(self, arrival: Arrival) -> None:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
         now = self.clock() - self.epoch_s
         if self.in_flight >= self.max_in_flight:
-            self._record_unsent(intended_s, utterance, samples.DROPPED)
+            self._record_unsent(arrival, samples.DROPPED)
             return
         self.in_flight += 1
         connection = self.idle.pop() if self.idle else _Connection(self)
         connection.serial += 1
         self._pending.append((now + self.timeout_s, connection, connection.serial))
-        connection.start(intended_s, now, utterance)
+        connection.start(arrival, now)
 
     def expire(self) -> None:
         """Ends the requests that have waited longer than the timeout. To be called every now and then."""
@@ -117,9 +120,25 @@ class Client:
         while pending and (pending[0][1].serial != pending[0][2] or pending[0][1].state in (_IDLE, _CLOSED)):
             pending.popleft()
 
-    def _record_unsent(self, intended_s: float, utterance: int, outcome: int) -> None:
+    def record(
+        self,
+        arrival: Arrival,
+        sent_s: float,
+        done_s: float,
+        predicted: int,
+        outcome: int,
+        tokenize_ms: float,
+        infer_ms: float,
+        size: int,
+        tokens: int,
+    ) -> None:
+        """Appends the sample of an arrival."""
+        intended_s, utterance, *others = arrival
+        self._append(intended_s, sent_s, done_s, utterance, predicted, outcome, tokenize_ms, infer_ms, size, tokens, *others)
+
+    def _record_unsent(self, arrival: Arrival, outcome: int) -> None:
         never = samples.NEVER
-        self.record(intended_s, never, never, utterance, samples.NOT_PREDICTED, outcome, never, never, 0)
+        self.record(arrival, never, never, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
 
 
 class _Connection:
@@ -136,15 +155,14 @@ class _Connection:
 
     # --- a request ---------------------------------------------------------------------------------------------
 
-    def start(self, intended_s: float, sent_s: float, utterance: int) -> None:
-        self.intended_s = intended_s
+    def start(self, arrival: Arrival, sent_s: float) -> None:
+        self.arrival = arrival
         self.sent_s = sent_s
-        self.utterance = utterance
         self._timing = b""
         self._body = b""
         if self.state == _IDLE:
             self.state = _BUSY
-            self._write(self.client.request(utterance))
+            self._write(self.client.request(arrival.utterance, arrival.variant))
         else:
             self._connect()
 
@@ -154,20 +172,12 @@ class _Connection:
         done_s = client.clock() - client.epoch_s
         status = self._parser.get_status_code()
         tokenize_ms, infer_ms = _server_timing(self._timing)
-        outcome, predicted = status, samples.NOT_PREDICTED
+        outcome, predicted, tokens = status, samples.NOT_PREDICTED, 0
         if status == 200:
-            outcome, predicted = client.judge(self.utterance, _intent(self._body))
-        client.record(
-            self.intended_s,
-            self.sent_s,
-            done_s,
-            self.utterance,
-            predicted,
-            outcome,
-            tokenize_ms,
-            infer_ms,
-            len(self._body),
-        )
+            intent, tokens = _read_answer(self._body)
+            outcome, predicted = client.judge(self.arrival.utterance, intent)
+        size = len(self._body)
+        client.record(self.arrival, self.sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
         client.in_flight -= 1
         if self._parser.should_keep_alive():
             self.state = _IDLE
@@ -182,17 +192,7 @@ class _Connection:
         never = samples.NEVER
         self.close()
         client.in_flight -= 1
-        client.record(
-            self.intended_s,
-            self.sent_s,
-            done_s,
-            self.utterance,
-            samples.NOT_PREDICTED,
-            outcome,
-            never,
-            never,
-            0,
-        )
+        client.record(self.arrival, self.sent_s, done_s, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
 
     # --- the socket --------------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ class _Connection:
         if tls is None:
             self._reads.start(self._readable)
             self.state = _BUSY
-            self._write(self.client.request(self.utterance))
+            self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
         else:
             self._tls = _Tls(tls, self.client.target.host)
             self.state = _HANDSHAKE
@@ -323,7 +323,7 @@ class _Connection:
             self._write(outgoing)
         if done and self.state == _HANDSHAKE:
             self.state = _BUSY
-            self._write(self.client.request(self.utterance))
+            self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
 
     def _readable_tls(self) -> None:
         assert self._tls is not None
@@ -405,11 +405,13 @@ class _Tls:
         return b"".join(plain)
 
 
-def _intent(body: bytes) -> str | None:
+def _read_answer(body: bytes) -> tuple[str | None, int]:
+    """(intent, tokens) of an answer's body; (None, 0) for one that is not the contract's."""
     try:
-        return _decode_answer(body).intent
+        answer = _decode_answer(body)
     except msgspec.DecodeError:
-        return None
+        return None, 0
+    return answer.intent, min(max(answer.tokens, 0), _MOST_TOKENS)
 
 
 def _server_timing(header: bytes) -> tuple[float, float]:

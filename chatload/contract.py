@@ -49,7 +49,7 @@ class Requests:
         self._prefix = (self._head + authorization + "Content-Length: ").encode("latin-1")
         self._made: dict[int, bytes] = {}
 
-    def __call__(self, utterance: int) -> bytes:
+    def __call__(self, utterance: int, variant: int = 0) -> bytes:
         made = self._made.get(utterance)
         if made is None:
             body = json.dumps({"text": self._texts[utterance]}, ensure_ascii=False).encode()

@@ -62,11 +62,11 @@ def choose_split(utterances: list[Utterance]) -> tuple[str, list[Utterance]]:
     return ("test", test) if test else ("all", utterances)
 
 
-def draw(count: int, seed: np.random.SeedSequence) -> Iterator[int]:
-    """Endless indices below ``count``, each equally likely and independent."""
+def draw(count: int, seed: np.random.SeedSequence) -> Iterator[tuple[int, int]]:
+    """Endless (index below ``count``, variant 0), each index equally likely and independent."""
     generator = np.random.default_rng(seed)
     while True:
-        yield from generator.integers(0, count, size=_BLOCK).tolist()
+        yield from ((index, 0) for index in generator.integers(0, count, size=_BLOCK).tolist())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from chatload.arrivals import Arrival
+
 
 class Schedule(Protocol):
     """What says when arrivals are due: see arrivals.Schedule and timetable.Timetable. Seconds since the run's epoch."""
@@ -30,10 +32,10 @@ class Alarm(Protocol):
 
 
 class Dispatcher:
-    """Sends the arrivals of a schedule, each with the next utterance, at their intended times.
+    """Sends the arrivals of a schedule, each with the next utterance (index, variant), at their intended times.
 
-    ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send`` takes the intended time in
-    seconds since the epoch and the index of an utterance. The plan ends at ``end_s``, or earlier when it is stopped.
+    ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send`` takes an arrival. The
+    plan ends at ``end_s``, or earlier when it is stopped.
     """
 
     # Sends in a row before the event loop gets to read answers; more would starve the answers of an overloaded generator.
@@ -42,8 +44,8 @@ class Dispatcher:
     def __init__(
         self,
         schedule: Schedule,
-        utterances: Iterator[int],
-        send: Callable[[float, int], None],
+        utterances: Iterator[tuple[int, int]],
+        send: Callable[[Arrival], None],
         clock: Callable[[], float],
         epoch_s: float,
         end_s: float = math.inf,
@@ -91,7 +93,7 @@ class Dispatcher:
             if schedule.due_s >= self._end_s:
                 self.stop()
                 return
-            self._send(schedule.advance(), next(self._utterances))
+            self._send(Arrival(schedule.advance(), *next(self._utterances)))
         self._arm()
 
     def _arm(self) -> None:

@@ -116,7 +116,7 @@ def build(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequence[st
     moments_s = np.linspace(0.0, edges_s[-1], _MOMENTS)
     window = rows[(rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s)]
     sent = window[~np.isnan(window["sent_s"])]
-    lag_ms = (sent["sent_s"] - sent["intended_s"]) * 1e3
+    lag_ms = samples.lag_ms(sent)
     return Figures(
         curve=_curve(window),
         latency=_lines(window["intended_s"], samples.latency_ms(window), _LINE_SHARES, end_s),
@@ -259,7 +259,7 @@ def _bands(window: np.ndarray) -> tuple[Band, ...]:
 
 
 def _parts_ms(answers: np.ndarray) -> dict[str, float]:
-    lag_ms = float((answers["sent_s"] - answers["intended_s"]).mean() * 1e3)
+    lag_ms = float(samples.lag_ms(answers).mean())
     service_ms = float((answers["done_s"] - answers["sent_s"]).mean() * 1e3)
     tokenize_ms, infer_ms = float(answers["tokenize_ms"].mean()), float(answers["infer_ms"].mean())
     if math.isnan(tokenize_ms + infer_ms):  # an answer without Server-Timing: the server does not tell its parts

@@ -147,6 +147,10 @@ def write_parquet(folder: Path, found: Rows) -> None:
             "predicted": dictionary(rows["predicted"].astype(np.int32), found.labels),
             **{name: pa.array(rows[name], from_pandas=True) for name in ("tokenize_ms", "infer_ms")},
             "bytes": pa.array(rows["bytes"]),
+            "tokens": pa.array(rows["tokens"], mask=rows["tokens"] == 0),
+            "session": pa.array(rows["session"], mask=rows["turn"] == 0),
+            "turn": pa.array(rows["turn"], mask=rows["turn"] == 0),
+            "held_s": pa.array(rows["held_s"]),
             "worker": pa.array(worker),
         }
         table = pa.table(columns)
@@ -180,9 +184,11 @@ def _rows_of(table: Any) -> Rows:
     labels, predicted = _decode(table, "predicted")
     pairs, utterance = np.unique(text_of.astype(np.int64) * (len(intents) + 1) + intent_of + 1, return_inverse=True)
     places = [divmod(int(pair), len(intents) + 1) for pair in pairs]
-    rows = np.empty(table.num_rows, dtype=samples.DTYPE)
+    rows = np.zeros(table.num_rows, dtype=samples.DTYPE)  # variant stays 0: the texts are those that were sent
     for name in ("intended_s", "sent_s", "done_s", "tokenize_ms", "infer_ms", "bytes"):
         rows[name] = table.column(name).to_numpy()  # null becomes NaN
+    for name in {"tokens", "session", "turn", "held_s"} & set(table.column_names):  # earlier runs have none of them
+        rows[name] = table.column(name).fill_null(0).to_numpy()
     rows["utterance"] = utterance
     rows["predicted"] = predicted
     rows["outcome"] = np.array([samples.outcome_code(name) for name in outcomes], dtype=np.int16)[outcome_of]

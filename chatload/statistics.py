@@ -233,7 +233,7 @@ def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: flo
         "throughput": rate(served, duration_s),
         "latency_ms": distribution(samples.latency_ms(rows)),
         "service_ms": distribution((rows["done_s"] - rows["sent_s"])[answered] * 1e3),
-        "lag_ms": distribution((rows["sent_s"] - rows["intended_s"])[sent] * 1e3),
+        "lag_ms": distribution(samples.lag_ms(rows)[sent]),
         "server_ms": {
             step: distribution(rows[f"{step}_ms"][answered & ~np.isnan(rows[f"{step}_ms"])].astype(float))
             for step in ("tokenize", "infer")

@@ -37,7 +37,7 @@ def make_run(folder: Path, latency_ms: np.ndarray, wrong: int = 0, failed: int =
     runfolder.create(folder, {**HEADER, "run_time_s": seconds, **header}, [Utterance("hi", "greet", "")])
     outcomes = [samples.WRONG] * wrong + [samples.OK] * (count - wrong - failed) + [503] * failed
     rows = b"".join(
-        samples.ROW.pack(serial / RATE, serial / RATE + 1e-4, serial / RATE + ms / 1e3, 0, 0, outcome, 0.1, 1.0, 10)
+        samples.pack(serial / RATE, serial / RATE + 1e-4, serial / RATE + ms / 1e3, 0, 0, outcome, 0.1, 1.0, 10)
         for serial, (ms, outcome) in enumerate(zip(latency_ms.tolist(), outcomes, strict=True))
     )
     parts = runfolder.Parts(folder)

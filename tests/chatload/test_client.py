@@ -11,11 +11,12 @@ import gevent
 import pytest
 
 from chatload import samples
+from chatload.arrivals import Arrival
 from chatload.client import Client, Target
 from chatload.record import Record
 
 REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-BODY = b'{"intent":"greet","confidence":0.9}'
+BODY = b'{"intent":"greet","confidence":0.9,"tokens":6}'
 HEAD = b"HTTP/1.1 200 \r\nServer-Timing: tokenize;dur=0.25, infer;dur=1.5\r\n"  # TorchServe sends no reason phrase
 ANSWER = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 
@@ -53,7 +54,7 @@ class Trial:
         self.client = Client(
             gevent.get_hub().loop,
             Target(socket.AF_INET, ("127.0.0.1", port), "localhost", tls),
-            lambda utterance: REQUEST,
+            lambda utterance, variant: REQUEST,
             lambda utterance, predicted: (samples.OK if predicted == "greet" else samples.WRONG, 0),
             self._record.append,
             time.perf_counter,
@@ -63,7 +64,7 @@ class Trial:
         )
 
     def send(self) -> None:
-        self.client.send(time.perf_counter() - self.epoch_s, 0)
+        self.client.send(Arrival(time.perf_counter() - self.epoch_s, 0))
 
     def finish(self, within_s: float = 5.0) -> list[str]:
         """Waits until nothing is in flight; returns the outcomes of all samples."""
@@ -106,10 +107,11 @@ def test_an_answer_becomes_its_outcome(scripted, pieces, outcome):
 
 def test_a_sample_holds_times_and_the_servers_own_timing(scripted):
     trial = Trial(scripted(answering(ANSWER)).port)
-    trial.client.send(0.0, 0)
+    trial.client.send(Arrival(0.0, 0, variant=3, session=2, turn=5))
     assert trial.finish() == ["ok"]
     row = trial.rows[0]
     assert row["intended_s"] == 0.0 < row["sent_s"] < row["done_s"] < 1
+    assert (row["tokens"], row["variant"], row["session"], row["turn"], row["held_s"]) == (6, 3, 2, 5, 0.0)
     assert (row["tokenize_ms"], row["infer_ms"], row["bytes"]) == (0.25, 1.5, len(BODY))
 
 

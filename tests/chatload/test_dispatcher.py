@@ -22,7 +22,9 @@ class World:
         self.sent: list[tuple[float, float]] = []
         self.delay_s = 0.0
         schedule = arrivals.Schedule(arrivals.process(process, arrivals.seeds(1, 0).arrivals))
-        self.dispatcher = Dispatcher(schedule, itertools.count(), self.send, lambda: self.now_s, EPOCH_S, end_s)
+        self.dispatcher = Dispatcher(
+            schedule, ((index, 0) for index in itertools.count()), self.send, lambda: self.now_s, EPOCH_S, end_s
+        )
         self.dispatcher.start(self)
 
     def arm(self, at_s: float) -> None:
@@ -31,9 +33,9 @@ class World:
     def disarm(self) -> None:
         self.armed_s = math.inf
 
-    def send(self, intended_s: float, utterance: int) -> None:
-        assert utterance == len(self.sent)
-        self.sent.append((intended_s, self.now_s - EPOCH_S))
+    def send(self, arrival: arrivals.Arrival) -> None:
+        assert arrival.utterance == len(self.sent)
+        self.sent.append((arrival.intended_s, self.now_s - EPOCH_S))
 
     def pass_time(self, until_s: float) -> None:
         """Runs the alarm as an event loop would, each wake-up ``delay_s`` late."""

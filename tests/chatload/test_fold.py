@@ -41,7 +41,7 @@ def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, go
     parts = runfolder.Parts(folder)
     times = [(at_s, at_s + 1e-4, at_s + latency_s(at_s)) for at_s in intended_s.tolist()]
     rows = b"".join(
-        samples.ROW.pack(*three, 0, 0, samples.OK if three[0] < gone_s else samples.CONNECT, 0.1, 1.0, 10) for three in times
+        samples.pack(*three, 0, 0, samples.OK if three[0] < gone_s else samples.CONNECT, 0.1, 1.0, 10) for three in times
     )
     parts.append(0, rows, ["greet"])
     if facts:
@@ -143,7 +143,7 @@ def test_labels_of_several_workers_get_one_numbering(tmp_path):
     runfolder.create(folder, HEADER, [Utterance("hi", "greet", ""), Utterance("bye", "part", "")])
     parts = runfolder.Parts(folder)
     for worker, labels in enumerate((["greet", "part", "odd"], ["greet", "part", "even", "odd"])):
-        row = samples.ROW.pack(1.0, 1.0, 1.1, 1, len(labels) - 1, samples.WRONG, 0.1, 1.0, 10)
+        row = samples.pack(1.0, 1.0, 1.1, 1, len(labels) - 1, samples.WRONG, 0.1, 1.0, 10)
         parts.append(worker, row, labels)
     parts.close()
     found = runfolder.read_parts(folder)

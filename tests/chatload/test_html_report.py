@@ -222,7 +222,7 @@ def tables(page: Path) -> list[str]:
 def test_the_samples_are_read_back_as_they_were_written(tmp_path):
     found = fail(stalled(), np.arange(len(stalled())) % 7 == 0, samples.DROPPED)
     read = runfolder.read_parquet(make(tmp_path / "run", found))
-    for name in ("intended_s", "sent_s", "done_s", "outcome", "tokenize_ms", "infer_ms", "bytes"):
+    for name in ("intended_s", "sent_s", "done_s", "outcome", "tokenize_ms", "infer_ms", "bytes", "tokens"):
         np.testing.assert_array_equal(read.rows[name], found[name], err_msg=name)
     assert [read.utterances[number] for number in read.rows["utterance"]] == [UTTERANCES[n] for n in found["utterance"]]
     assert read.labelled.tolist() == (found["utterance"] != 2).tolist()

@@ -47,8 +47,9 @@ def test_a_run_leaves_a_complete_folder(stand_in, locust):
 def test_the_samples_are_one_row_an_arrival_and_the_summary_is_theirs(stand_in, locust):
     locust.run(*BASICS, "--host", stand_in("null"), "--rate", "200", "--run-time", "4s")
     table = pyarrow.parquet.read_table(locust.results / "samples.parquet").to_pylist()
-    columns = "intended_s sent_s done_s outcome utterance intent predicted tokenize_ms infer_ms bytes worker"
-    assert list(table[0]) == columns.split()
+    times, words = ["intended_s", "sent_s", "done_s"], ["outcome", "utterance", "intent", "predicted"]
+    numbers = ["tokenize_ms", "infer_ms", "bytes", "tokens", "session", "turn", "held_s", "worker"]
+    assert list(table[0]) == [*times, *words, *numbers]
     measured = [row for row in table if 1 <= row["intended_s"] < 4]
     summary = content(locust.results)["summary"]
     assert len(measured) == summary["planned"] < len(table)

@@ -20,6 +20,11 @@ rows = st.tuples(
     st.floats(0, 1e3, width=32),
     st.floats(0, 1e3, width=32),
     st.integers(0, 2**32 - 1),
+    st.integers(0, 2**16 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**16 - 1),
+    st.floats(0, 1e3, width=32),
 )
 
 
@@ -40,12 +45,12 @@ def test_what_is_packed_is_read_again(written):
 def test_a_record_outgrows_its_chunk_in_order():
     record = Record()
     for serial in range(10_000):
-        record.append(serial, *ROW[1:])
+        record.append(serial, *ROW[1:], 0, 0, 0, 0, 0.0)
     assert (samples.from_bytes(record.take())["intended_s"] == np.arange(10_000)).all()
 
 
 def test_a_row_cut_off_at_the_end_is_left_out():
-    assert len(samples.from_bytes(samples.ROW.pack(*ROW) * 2 + b"cut")) == 2
+    assert len(samples.from_bytes(samples.pack(*ROW) * 2 + b"cut")) == 2
     assert len(samples.from_bytes(b"")) == 0
 
 
@@ -55,9 +60,15 @@ def test_outcomes_have_words():
 
 def test_an_unanswered_arrival_never_looks_fast():
     packed = b"".join(
-        samples.ROW.pack(*ROW[:5], outcome, *ROW[6:])
+        samples.pack(*ROW[:5], outcome, *ROW[6:])
         for outcome in (samples.OK, samples.WRONG, samples.TIMEOUT, samples.DROPPED, 503)
     )
     latency = samples.latency_ms(samples.from_bytes(packed))
     assert np.allclose(latency[:2], 400)
     assert all(math.isinf(value) for value in latency[2:])
+
+
+def test_waiting_for_the_turn_before_is_no_lag_but_is_latency():
+    rows = samples.from_bytes(samples.pack(1.0, 1.5, 1.6, 0, 0, samples.OK, 0.1, 1.0, 10, held_s=0.5, session=3, turn=2))
+    assert samples.lag_ms(rows) == [0.0]
+    assert np.isclose(samples.latency_ms(rows), 600)

@@ -122,7 +122,7 @@ def make_rows(outcomes: list[int], spacing_s: float = 0.01) -> np.ndarray:
         intended_s = serial * spacing_s
         sent = samples.NEVER if outcome == samples.DROPPED else intended_s + 0.001
         done = samples.NEVER if outcome in (samples.DROPPED, samples.UNFINISHED) else intended_s + 0.011
-        packed += samples.ROW.pack(intended_s, sent, done, 0, 0, outcome, 0.5, 5.0, 100)
+        packed += samples.pack(intended_s, sent, done, 0, 0, outcome, 0.5, 5.0, 100)
     return samples.from_bytes(packed)
 
 

@@ -14,7 +14,7 @@ def summary(count=6_000, latency_s=0.010, lag_s=0.0001, outcome=samples.OK, bad=
     """Evenly spaced arrivals at RATE whose last ``bad`` ended in ``outcome``; latencies spread 1 % around the given one."""
     spread = np.random.default_rng(1).uniform(0.99, 1.01, count)
     packed = b"".join(
-        samples.ROW.pack(
+        samples.pack(
             serial / RATE,
             serial / RATE + lag_s,
             serial / RATE + latency_s * spread[serial],
