@@ -17,7 +17,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from chatload import (
     abort,
     arrival_spec,
     arrivals,
+    call_graph,
     contract,
     corpus,
     corpus_file,
@@ -60,6 +61,7 @@ _STOP_AFTER_END_S = 1.0
 # Everything that a user's mistake can raise; each message is one line for that user.
 _MISTAKES = (
     arrivals.ArrivalsError,
+    call_graph.CallGraphError,
     contract.HostError,
     contract.TokenError,
     corpus.CorpusError,
@@ -70,9 +72,13 @@ _MISTAKES = (
 
 
 class Stream(User):
-    """One stream of arrivals. A scenario subclasses it; class attributes named like options set their defaults."""
+    """One stream of arrivals. A scenario subclasses it; class attributes named like options set their defaults.
+
+    ``calls`` makes each arrival a turn of several model calls: see call_graph.
+    """
 
     abstract = True
+    calls: Mapping[str, Sequence[str]] = {}
     tasks = [lambda _: None]  # Locust warns of a user without tasks; this one is never run
     _scenario: type[Stream] | None = None
 
@@ -85,6 +91,12 @@ class Stream(User):
         self._group = group
         self._greenlet = group.spawn(_live, self)
         return self._greenlet
+
+
+def _graph() -> call_graph.CallGraph | None:
+    """The calls of the scenario's turns; None where an arrival is one call."""
+    declared = (Stream._scenario or Stream).calls
+    return call_graph.parse(declared) if declared else None
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
@@ -228,7 +240,14 @@ class _Session:
         self._check_arrivals(arrival_spec.parse(wanted.arrivals))
         split, utterances = corpus.choose_split(corpus_file.read(wanted.corpus))
         token = generator.read_token(wanted.token_file)
-        return preflight.check(wanted.host, tls.context(), token, utterances[0].text, wanted.timeout_s), split, utterances
+        models = self._models(wanted, tls, token, utterances[0].text)
+        return models[contract.MODEL], split, utterances
+
+    def _models(self, wanted: settings.Settings, tls: generator.Tls, token: str, text: str) -> dict[str, dict]:
+        """What answers each call of a turn, by its name."""
+        graph = _graph()
+        names = graph.names if graph else (contract.MODEL,)
+        return {name: preflight.check(wanted.host, tls.context(), token, text, wanted.timeout_s, name) for name in names}
 
     def _check_arrivals(self, spec: arrival_spec.Spec) -> None:
         if spec.dealt and self.environment.shape_class is not None:
@@ -266,6 +285,7 @@ class _Session:
             "arrivals": wanted.arrivals,
             "seed": wanted.seed,
             "corpus": {"file": wanted.corpus, "split": split, "utterances": len(utterances)},
+            "calls": dict((Stream._scenario or Stream).calls),
             "objective": wanted.objective,
             "abort_when": wanted.abort_when,
             "warmup_s": wanted.warmup_s,
@@ -346,6 +366,7 @@ class _Session:
             utterances=utterances,
             dealt=dealt,
             part=part,
+            graph=_graph(),
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
         self._generator = generator.Generator(plan, self._keep)
@@ -359,24 +380,26 @@ class _Session:
         if self._generator is not None:
             self._generator.set_streams(self._streams, self._stream_rate)
 
-    def _keep(self, rows: bytes, labels: list[str]) -> None:
-        """Takes rows from this process's generator: to Locust's table, and to the run folder or the master."""
-        locust_table.add(self.environment.stats, contract.PATH, samples.from_bytes(rows))
+    def _keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
+        """Takes rows of samples and of calls from this process's generator: to Locust, the run folder or the master."""
+        name = "turn" if _graph() else contract.PATH
+        locust_table.add(self.environment.stats, name, samples.from_bytes(rows))
         if self._run is not None:
-            self._take(self._run, 0, rows, labels)
+            self._take(self._run, 0, rows, labels, calls)
         elif self.is_worker:
             runner = self.environment.runner
             assert isinstance(runner, WorkerRunner)
-            runner.send_message(_ROWS, {"worker": runner.worker_index, "rows": rows, "labels": labels})
+            report = {"worker": runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
+            runner.send_message(_ROWS, report)
 
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
             self._run.workers.add(msg.node_id)
-            self._take(self._run, msg.data["worker"], msg.data["rows"], msg.data["labels"])
+            self._take(self._run, *(msg.data[part] for part in ("worker", "rows", "labels", "calls")))
 
-    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str]) -> None:
+    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Keeps reported rows, and ends the run where they say that it is hopeless."""
-        run.parts.append(worker, rows, labels)
+        run.parts.append(worker, rows, labels, calls)
         if run.is_hopeless(rows):
             logger.warning("chatload: aborted: %s", run.header["aborted"])
             self._end_early()
@@ -424,7 +447,9 @@ class _Session:
         if run is None or not isinstance(runner, MasterRunner):
             return
         runner.send_message(_STOP)
-        deadline = time.monotonic() + self._read_settings().timeout_s + _DRAIN_GRACE_S
+        graph = _graph()
+        chain = graph.depth if graph else 1
+        deadline = time.monotonic() + chain * self._read_settings().timeout_s + _DRAIN_GRACE_S
 
         def awaited() -> set[str]:
             alive = {client.id for client in runner.clients.values() if client.state != STATE_MISSING}

@@ -6,6 +6,7 @@ from chatload.statistics import PERCENTILES, needed_samples, percentile_name
 from chatload.units import format_duration, format_ms, format_share
 
 _NAMES = [percentile_name(share) for share in PERCENTILES]
+_ANSWERS = {"ok", "wrong"}
 _SIGNS = {"pass": "PASS", "fail": "FAIL", "invalid": "INVALID"}
 
 
@@ -13,6 +14,7 @@ def text(content: dict, folder: str) -> str:
     """The report that is printed at the end of a run."""
     run, summary = content["run"], content["summary"]
     lines = [*_heading(run), "", *_counts(summary), "", *_latency(summary), "", *_where_time_goes(summary)]
+    lines += _calls(summary)
     lines += ["", *_accuracy(summary), *_verdict(content["verdict"]), f"  run folder  {folder}"]
     return "\n".join(lines) + "\n"
 
@@ -102,6 +104,18 @@ def _where_time_goes(summary: dict) -> list[str]:
     for name, found in steps.items():
         cells = "".join(f"{number(found[column]['value']):>10}" for column in ("p50", "p99", "max"))
         lines.append(f"    {name:<22}{cells}")
+    return lines
+
+
+def _calls(summary: dict) -> list[str]:
+    """The calls of a turn, where it has several."""
+    if not summary.get("calls"):
+        return []
+    lines = ["", f"  {'calls, each from when it was due':<34}{'p50':>10}{'p99':>10}{'max':>10}   ms   on the critical path"]
+    for name, call in summary["calls"].items():
+        cells = "".join(f"{number(call['latency_ms'][column]['value']):>10}" for column in ("p50", "p99", "max"))
+        failed = ", ".join(f"{outcome} {count:,}" for outcome, count in call["outcomes"].items() if outcome not in _ANSWERS)
+        lines.append(f"    {name:<32}{cells}{share(call['critical_share']):>13}{'   ' + failed if failed else ''}")
     return lines
 
 

@@ -39,6 +39,13 @@ class _Accuracy(msgspec.Struct):
     share: _Estimate
 
 
+class _Call(msgspec.Struct):
+    count: int
+    latency_ms: _Distribution
+    outcomes: dict[str, int]
+    critical_share: float | None
+
+
 class _Summary(msgspec.Struct):
     planned: int
     sent: int
@@ -56,6 +63,7 @@ class _Summary(msgspec.Struct):
     errors: _Estimate
     accuracy: _Accuracy
     outcomes: dict[str, int]
+    calls: dict[str, _Call] = {}
 
 
 class _Corpus(msgspec.Struct):

@@ -16,6 +16,8 @@ PURE = {
     "arrival_spec",
     "arrivals",
     "calibration",
+    "call_graph",
+    "calls",
     "compare",
     "compare_report",
     "contract",
@@ -64,6 +66,7 @@ RIM = {
     "sides",
     "timer",
     "traces",
+    "turns",
 }
 EDGE = {"__main__", "cli", "locust_adapter"}
 
