@@ -9,7 +9,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-_REQUEST = re.compile(rb"POST /predictions/(\S+) HTTP/1.1\r\n.*?Content-Length: (\d+)\r\n\r\n", re.DOTALL)
+_PATH = re.compile(rb"POST /predictions/(\S+) ")
+_LENGTH = re.compile(rb"Content-Length: (\d+)\r\n")
+
+
+def _request(data: bytes) -> tuple[str, bytes]:
+    """(name of the model, what follows) of the first request in ``data``; an empty name while it is not whole."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    path, length = _PATH.match(head), _LENGTH.search(head + b"\r\n")
+    if not end or path is None or length is None or len(body) < int(length[1]):
+        return "", data
+    return path[1].decode(), body[int(length[1]) :]
 
 
 class Models:
@@ -26,7 +36,7 @@ class Models:
     ) -> None:
         self._labels = labels
         self._before = before
-        self._statuses = statuses or {}
+        self._statuses = {} if statuses is None else statuses
         self._lock = threading.Lock()
         self.asked: Counter[str] = Counter()
 
@@ -34,11 +44,9 @@ class Models:
         data = b""
         while received := connection.recv(65_536):
             data += received
-            found = _REQUEST.match(data)
-            if found is None or len(data) < found.end() + int(found[2]):
+            name, data = _request(data)
+            if not name:
                 continue
-            data = data[found.end() + int(found[2]) :]
-            name = found[1].decode()
             with self._lock:
                 self.asked[name] += 1
             self._before(name)
