@@ -23,6 +23,9 @@ CONFIDENCE = 0.95
 TWO_SIDED = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # standard deviations
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 _BLOCK_COUNTS = (10, 20, 40)
+# A run of few effective samples may be shorter than the memory of what it measures: then still longer blocks are asked.
+_FEW_EFFECTIVE = 200
+_LONG_BLOCKS = 5
 _BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
 _TREND_BLOCKS = 10
 
@@ -71,7 +74,8 @@ def percentile(
         # The samples above the percentile come in few clumps. Their largest bounds it where the body says that there are
         # samples enough.
         high = float(ordered[-1]) if count / body >= needed_samples(share, confidence) else math.inf
-    return Estimate(at(share), float(ordered[max(math.floor(low_rank * count / effective), 1) - 1]), high)
+    # effective + 1: the largest of five effective samples is no more than the upper sixth, not the largest of all.
+    return Estimate(at(share), float(ordered[math.ceil(low_rank * count / (effective + 1)) - 1]), high)
 
 
 def needed_samples(share: float, confidence: float = CONFIDENCE) -> int:
@@ -125,21 +129,28 @@ def rate(count: int, duration_s: float, confidence: float = CONFIDENCE) -> Estim
 
 def _inflation(flags: np.ndarray, share: float, confidence: float) -> float:
     """How many samples count as one: the design effect of ``flags`` over blocks of time, at least 1."""
-    worst = 1.0
     independent = share * (1 - share)
     if independent <= 0:
-        return worst
-    for blocks in _BLOCK_COUNTS:
-        size = len(flags) // blocks
-        if size < 2:
-            continue
-        effect = _block_means(flags, blocks).var(ddof=1) * size / independent
+        return 1.0
+    counts = [count for count in _BLOCK_COUNTS if len(flags) // count >= 2]
+    if not counts:
+        return 1.0
+    if len(flags) < _FEW_EFFECTIVE * _design_effect(flags, counts[-1], independent):
+        counts = [_LONG_BLOCKS, *counts]
+    level = (1 + confidence) / 2
+    worst = 1.0
+    for count in counts:
+        effect = _design_effect(flags, count, independent)
         if effect > 1:
             # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
-            level = (1 + confidence) / 2
-            effect *= (stats.t.ppf(level, blocks - 1) / stats.norm.ppf(level)) ** 2
+            effect *= (stats.t.ppf(level, count - 1) / stats.norm.ppf(level)) ** 2
         worst = max(worst, float(effect))
     return worst
+
+
+def _design_effect(flags: np.ndarray, blocks: int, independent: float) -> float:
+    """How much more the share of flags varies from block to block than that of flags with variance ``independent`` would."""
+    return float(_block_means(flags, blocks).var(ddof=1) * (len(flags) // blocks) / independent)
 
 
 def _block_means(values: np.ndarray, blocks: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chatload.runs import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -97,6 +99,9 @@ class Locust:
     def start(self, *arguments: str, scenario: str = "locustfiles/chatbot.py") -> subprocess.Popen:
         command = [sys.executable, "-m", "locust", "-f", str(ROOT / scenario), "--skip-log-setup", *arguments]
         command += ["--results", str(self.results)]
+        if "--processes" in arguments and "--master-port" not in arguments:
+            port = str(free_port())  # Locust's own, 5557, may be another's
+            command += ["--master-bind-port", port, "--master-port", port]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
         self._started.append(process)

@@ -51,17 +51,25 @@ def test_a_percentile_needs_samples(share, needed):
         (lambda g: mm1_latency(20_000, 0.7, g), lambda q: -math.log(1 - q) / 0.3, 20_000, 0.50),
         (lambda g: mm1_latency(20_000, 0.7, g), lambda q: -math.log(1 - q) / 0.3, 20_000, 0.90),
         (lambda g: mm1_latency(20_000, 0.7, g), lambda q: -math.log(1 - q) / 0.3, 20_000, 0.99),
+        (lambda g: mm1_latency(3_000, 0.9, g), lambda q: -math.log(1 - q) / 0.1, 3_000, 0.90),
         (lambda g: autocorrelated(20_000, g), stats.norm.ppf, 20_000, 0.50),
         (lambda g: autocorrelated(20_000, g), stats.norm.ppf, 20_000, 0.99),
         (lambda g: g.exponential(size=3_000), lambda q: -math.log(1 - q), 3_000, 0.99),
     ],
-    ids=["mm1-p50", "mm1-p90", "mm1-p99", "ar-p50", "ar-p99", "independent-p99"],
+    ids=["mm1-p50", "mm1-p90", "mm1-p99", "short-mm1-p90", "ar-p50", "ar-p99", "independent-p99"],
 )
 def test_at_least_93_of_100_intervals_hold_the_truth(draw, truth, count, share):
     generator = chance(7)
     estimates = [statistics.percentile(draw(generator), share) for _ in range(300)]
     held = sum(estimate.low <= truth(share) <= estimate.high for estimate in estimates)
     assert held / len(estimates) >= 0.93
+
+
+def test_few_effective_samples_do_not_push_the_lower_bound_above_the_percentile():
+    generator = chance(3)
+    for _ in range(20):
+        found = statistics.percentile(mm1_latency(20_000, 0.9, generator), 0.999)
+        assert found.low <= found.value <= found.high
 
 
 def test_correlation_widens_the_interval():
