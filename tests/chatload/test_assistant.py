@@ -9,7 +9,7 @@ import pytest
 
 from chatload import fold
 from tests.chatload.models import Models
-from tests.chatload.runs import content, free_port
+from tests.chatload.runs import content
 
 LABELS = {
     "language": "english",
@@ -38,9 +38,7 @@ def calls_of(folder) -> dict[tuple, dict[str, dict]]:
 
 def test_a_turn_s_latency_is_that_of_its_critical_path_in_two_processes(scripted, locust):
     host = f"http://127.0.0.1:{scripted(Models(LABELS, delayed)).port}"
-    port = str(free_port())  # not Locust's own, which another run on this machine may have
-    processes = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
-    done = locust.run(*BASICS, "--host", host, *processes, scenario="locustfiles/assistant.py")
+    done = locust.run(*BASICS, "--host", host, "--processes", "2", scenario="locustfiles/assistant.py")
     assert "Traceback" not in done.stderr
     run, summary = (content(locust.results)[part] for part in ("run", "summary"))
     assert run["calls"]["urgency"] == ["scope"]
