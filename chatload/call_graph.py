@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-CHECKED = "intent"  # the call whose answer is held against the corpus
+from chatload import contract
+
+CHECKED = contract.MODEL  # the call whose answer is held against the corpus
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

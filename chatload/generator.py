@@ -109,19 +109,25 @@ class Labels:
 
         An answer without an intent is wrong; one to an utterance whose intent is not known is ok.
         """
-        outcome, code = self.note(utterance, predicted)
+        if predicted is None:
+            return samples.WRONG, samples.NOT_PREDICTED
+        code = self._codes.get(predicted)
+        if code is None:
+            code = self._add(predicted)
         expected = self._expected[utterance]
-        return (outcome if not expected or predicted == expected else samples.WRONG), code
+        return (samples.OK if not expected or predicted == expected else samples.WRONG), code
 
     def note(self, utterance: int, predicted: str | None) -> tuple[int, int]:
         """The same of a model whose answers the corpus does not know: any label is ok."""
         if predicted is None:
             return samples.WRONG, samples.NOT_PREDICTED
         code = self._codes.get(predicted)
-        if code is None:
-            code = self._codes[predicted] = len(self.names)
-            self.names.append(predicted)
-        return samples.OK, code
+        return samples.OK, self._add(predicted) if code is None else code
+
+    def _add(self, name: str) -> int:
+        self._codes[name] = len(self.names)
+        self.names.append(name)
+        return self._codes[name]
 
 
 class Generator:
@@ -143,7 +149,7 @@ class Generator:
         self._token_read = _modified(plan.token_file)
         self._target = resolve(plan.url, plan.tls)
         clients = len(plan.graph.names) if plan.graph else 1
-        self._in_flight = min(plan.max_in_flight, (file_descriptor_limit() - _SPARE_DESCRIPTORS) // clients)
+        self._most_in_flight = min(plan.max_in_flight, (file_descriptor_limit() - _SPARE_DESCRIPTORS) // clients)
         seeds = arrivals.seeds(plan.seed, plan.worker)
         loop = gevent.get_hub().loop
         self._epoch_s = time.perf_counter()
@@ -161,7 +167,7 @@ class Generator:
             plan.run_time_s or math.inf,
         )
         self._timer = timer.make(loop, self._dispatcher.wake)
-        self.facts = Facts(plan.worker, self._timer.name, self._in_flight, plan.part)
+        self.facts = Facts(plan.worker, self._timer.name, self._most_in_flight, plan.part)
 
     def _client_of(self, model: str, record: Callable[..., None]) -> Client:
         """A client of one of the server's models; the corpus knows what the intent model should answer."""
@@ -177,7 +183,7 @@ class Generator:
             time.perf_counter,
             self._epoch_s,
             self._plan.timeout_s,
-            self._in_flight,
+            self._most_in_flight,
         )
 
     @property

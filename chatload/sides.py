@@ -91,7 +91,12 @@ def _conditions(run: dict) -> dict[str, str]:
         "objective": ",".join(sorted(clause.text for clause in objective.parse(run["objective"]))),
         "rate": f"{run['rate']:g}/s",
         "arrivals": run["arrivals"],
+        "calls": ", ".join(_call(name, others) for name, others in run.get("calls", {}).items()) or "one",
     }
+
+
+def _call(name: str, others: list[str]) -> str:
+    return f"{name} after {' and '.join(others)}" if others else name
 
 
 def _about(run: dict, count: int) -> str:
