@@ -148,7 +148,8 @@ class Turns:
             self._keep_call(turn, call, call in path)
         checked = answers[self._checked]
         outcome = max(answer.outcome for answer in answers.values())
-        tokenize_ms, infer_ms = (sum(answers[call][field] for call in path) for field in (4, 5))
+        tokenize_ms = sum(answers[call].tokenize_ms for call in path)
+        infer_ms = sum(answers[call].infer_ms for call in path)
         self._end(turn, answers[path[-1]].done_s, checked.predicted, outcome, tokenize_ms, infer_ms, checked.tokens)
 
     def _fail(self, turn: _Turn, answer: _Answer) -> None:

@@ -276,7 +276,7 @@ def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column
     facts = archive.read_facts(path)
     assert (facts["task"], facts["name"]) == ("urgency", "urgency-minilm-tiny")
     card = json.loads((order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.json").read_text())
-    assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, build.OTHER_TASKS_EPOCHS)
+    assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, build.TASK_EPOCHS["urgency"])
     assert card["corpus"]["utterances"] == {"train": 45, "val": 0, "test": 15}
     assert "- Task: urgency" in (order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.md").read_text()
     assert build.name_of(replace(order, corpus=build.OTHER_TASKS_CORPUS)) == "urgency-minilm"
