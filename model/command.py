@@ -61,7 +61,7 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--corpus", type=Path, default=None, metavar="FILE",
                          help="default corpus/support.tsv; for other tasks corpus/assistant.tsv")  # fmt: skip
     command.add_argument("--seed", type=int, default=1, metavar="N")
-    command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by the task or the corpus's size")
+    command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by task or corpus size")
     command.add_argument("--store", type=Path, default=Path("model_store"), metavar="FOLDER")
     command.set_defaults(run=run_build)
 
