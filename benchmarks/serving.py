@@ -28,12 +28,13 @@ from tqdm import tqdm
 
 from benchmarks.engine import middle, processor
 from model import HANDLERS
-from model.archive import EPOCH, MANIFEST, MODEL_NAME
+from model.archive import EPOCH, MANIFEST
 from model.java import java_home
 from model.ports import HOST, choose_ports
 from model.process import end_group
 from model.server import CONFIG, LOG_CONFIG, Server, java_pid, launch, wait_until_ready
 
+NAME = "intent"
 ROUNDS = 2
 SECONDS = 4
 READ_AHEAD = HANDLERS / "worker_socket.py"
@@ -116,7 +117,7 @@ def served(variant: Variant) -> Iterator[tuple[str, str]]:
         write_noop(archive, variant)
         config.write_text("".join(f"{key}={value}\n" for key, value in variant.config.items()))
         server = Server(
-            archive,
+            {NAME: archive},
             folder / "state",
             folder / "temp",
             java_home(os.environ),
@@ -131,14 +132,14 @@ def served(variant: Variant) -> Iterator[tuple[str, str]]:
         try:
             wait_until_ready(server, process, 120)
             token = json.loads((server.state / "key_file.json").read_text())["inference"]["key"]
-            yield f"http://{HOST}:{server.ports['inference']}/predictions/{MODEL_NAME}", token
+            yield f"http://{HOST}:{server.ports['inference']}/predictions/{NAME}", token
         finally:
             end_group(process.pid, f"TEMP={server.temp}", java_pid(server.temp), 20.0)
 
 
 def write_noop(path: Path, variant: Variant) -> None:
     """An archive whose handler does nothing."""
-    manifest = {"runtime": "python", "model": {"modelName": MODEL_NAME, "modelVersion": "1.0", "handler": "nothing.py"}}
+    manifest = {"runtime": "python", "model": {"modelName": NAME, "modelVersion": "1.0", "handler": "nothing.py"}}
     level = "logging.WARNING" if variant.quiet_python else "logging.INFO"
     read_ahead = "__import__('worker_socket').read_ahead()" if variant.read_ahead else "pass"
     with zipfile.ZipFile(path, "w") as mar:

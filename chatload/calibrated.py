@@ -39,6 +39,10 @@ def read(folder: Path, workers: int) -> Run:
         window = run["warmup_s"], run["warmup_s"] + run["duration_s"]
     except (KeyError, TypeError, AttributeError, objective.ObjectiveError) as error:
         raise runfolder.RunFolderError(f"{folder / 'run.json'} is not as chatload writes it ({error!r})") from error
+    if run.get("calls"):
+        raise CalibrationError(
+            f"{folder}: its arrivals are turns of several calls, and a forecast is of one model: use chatbot.py"
+        )
     if found:
         raise CalibrationError(f"{folder} is an invalid run: {'; '.join(found)}")
     rows = runfolder.read_parquet(folder)

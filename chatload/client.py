@@ -12,16 +12,15 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 import msgspec
 from gevent import monkey
 
 from chatload import samples
-from chatload.arrivals import Arrival
 
 _READ, _WRITE = 1, 2
 _RECEIVE_BYTES = 16_384
@@ -38,6 +37,18 @@ class Target:
     address: tuple
     host: str
     tls: ssl.SSLContext | None
+
+
+class Due(Protocol):
+    """What is sent: arrivals.Arrival, or turns.Call. As a tuple it goes whole to ``record``."""
+
+    @property
+    def utterance(self) -> int: ...
+
+    @property
+    def variant(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class _Answer(msgspec.Struct):
@@ -81,11 +92,11 @@ class Client:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.in_flight = 0
-        self.done: Callable[[Arrival], None] | None = None  # told of every arrival that has its sample
+        self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
         self.idle: list[_Connection] = []
         self._pending: deque[tuple[float, _Connection, int]] = deque()
 
-    def send(self, arrival: Arrival) -> None:
+    def send(self, arrival: Due) -> None:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
         now = self.clock() - self.epoch_s
         if self.in_flight >= self.max_in_flight:
@@ -123,7 +134,7 @@ class Client:
 
     def record(
         self,
-        arrival: Arrival,
+        arrival: Due,
         sent_s: float,
         done_s: float,
         predicted: int,
@@ -139,7 +150,7 @@ class Client:
         if self.done is not None:
             self.done(arrival)
 
-    def record_unsent(self, arrival: Arrival, outcome: int) -> None:
+    def record_unsent(self, arrival: Due, outcome: int) -> None:
         """Appends the sample of an arrival that was never sent."""
         never = samples.NEVER
         self.record(arrival, never, never, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
@@ -159,7 +170,7 @@ class _Connection:
 
     # --- a request ---------------------------------------------------------------------------------------------
 
-    def start(self, arrival: Arrival, sent_s: float) -> None:
+    def start(self, arrival: Due, sent_s: float) -> None:
         self.arrival = arrival
         self.sent_s = sent_s
         self._timing = b""

@@ -28,10 +28,15 @@ def of(run: Mapping) -> dict[str, str]:
         "objective": ",".join(sorted(clause.text for clause in objective.parse(run["objective"]))),
         "rate": f"{run['rate']:g}/s",
         "arrivals": run["arrivals"],
+        "calls": ", ".join(_call(name, others) for name, others in run.get("calls", {}).items()) or "one",
         "sessions": run.get("sessions") or "none",
         "mix": run.get("mix") or "corpus",  # earlier versions knew no other
         **{name: run.get(name) or "none" for name in ("lengths", "noise", "repeats")},
     }
+
+
+def _call(name: str, others: list[str]) -> str:
+    return f"{name} after {' and '.join(others)}" if others else name
 
 
 def of_single(run: Mapping) -> dict[str, str]:

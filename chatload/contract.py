@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-PATH = "/predictions/intent"
+MODEL = "intent"
+_PREDICTIONS = "/predictions/"
+PATH = _PREDICTIONS + MODEL
 
 
 class HostError(ValueError):
     """A host that cannot be used as a target; the message says what is wrong and what would be right."""
 
 
-def split_host(url: str) -> tuple[bool, str, int, str]:
-    """(https?, host name, port, path of the predictions) of a target's URL, such as http://127.0.0.1:8080.
+def split_host(url: str, model: str = MODEL) -> tuple[bool, str, int, str]:
+    """(https?, host name, port, path of a model's predictions) of a target's URL, such as http://127.0.0.1:8080.
 
     A path in the URL stands before the contract's path (a server behind a proxy). Raises HostError.
     """
@@ -28,18 +30,20 @@ def split_host(url: str) -> tuple[bool, str, int, str]:
     if parts.query or parts.fragment or parts.username:
         raise HostError(f"host {url!r} has more than scheme, host, port and path: leave the rest out")
     https = parts.scheme == "https"
-    return https, parts.hostname, port or (443 if https else 80), parts.path.rstrip("/") + PATH
+    return https, parts.hostname, port or (443 if https else 80), parts.path.rstrip("/") + _PREDICTIONS + model
 
 
 class Requests:
-    """The requests for the utterances of a corpus, as bytes; made when first asked for and kept.
+    """The requests to a model for the utterances of a corpus, as bytes; made when first asked for and kept.
 
     ``vary`` gives the text that a variant above 0 makes of an utterance's. Those are made anew each time: there is no end to
     them. Few headers on purpose: TorchServe's worker makes several system calls for each.
     """
 
-    def __init__(self, texts: list[str], url: str, token: str, vary: Callable[[str, int], str] | None = None) -> None:
-        _, host, port, path = split_host(url)
+    def __init__(
+        self, texts: list[str], url: str, token: str, vary: Callable[[str, int], str] | None = None, model: str = MODEL
+    ) -> None:
+        _, host, port, path = split_host(url, model)
         shown = f"[{host}]" if ":" in host else host
         self._head = f"POST {path} HTTP/1.1\r\nHost: {shown}:{port}\r\nContent-Type: application/json\r\n"
         self._texts = texts

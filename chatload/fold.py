@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from chatload import (
+    call_graph,
+    calls,
     dealing,
     figures,
     groups,
@@ -33,7 +35,7 @@ _TRANSIENT = 1.5  # times the latency of what follows
 
 
 def finish(folder: Path) -> dict:
-    """Completes a run folder that is in parts: samples.parquet, run.json with summary and verdict, summary.md.
+    """Completes a run folder that is in parts: samples.parquet (and calls.parquet), run.json with summary and verdict.
 
     Returns the content of run.json. Raises runfolder.RunFolderError.
     """
@@ -43,7 +45,7 @@ def finish(folder: Path) -> dict:
     start_s = header["warmup_s"]
     end_s = _end_s(header, facts, found.rows)
     header = {**header, "duration_s": max(end_s - start_s, 0.0), "generators": facts}
-    summary = _summarise(found, start_s, end_s)
+    summary = {**_summarise(found, start_s, end_s), **_calls(folder, header, start_s, end_s)}
     clauses = objective.parse(header["objective"])
     conduct = _conduct(header, facts, found, start_s, end_s)
     # A dealt plan's own rate in the measured window, which may be far from its mean over a day.
@@ -58,6 +60,16 @@ def finish(folder: Path) -> dict:
     runfolder.remove_parts(folder)
     _publish(folder / "summary.md")
     return content
+
+
+def _calls(folder: Path, header: dict, start_s: float, end_s: float) -> dict:
+    """The summary's part on the calls of turns, after writing calls.parquet; nothing where an arrival is one call."""
+    if not header.get("calls"):
+        return {}
+    graph = call_graph.parse(header["calls"])
+    made = runfolder.read_calls(folder)
+    runfolder.write_calls(folder, made, graph.names)
+    return {"calls": calls.summarise(made.rows, graph, start_s, end_s)}
 
 
 def _publish(summary: Path) -> None:

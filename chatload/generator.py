@@ -21,10 +21,24 @@ import gevent
 import numpy as np
 from gevent import socket
 
-from chatload import arrivals, contract, corpus, dispatcher, messages, noise, samples, sessions, timer, timetable
+from chatload import (
+    arrivals,
+    call_graph,
+    calls,
+    contract,
+    corpus,
+    dispatcher,
+    messages,
+    noise,
+    samples,
+    sessions,
+    timer,
+    timetable,
+)
 from chatload.client import Client, Target, file_descriptor_limit
 from chatload.dispatcher import Dispatcher
 from chatload.record import Record
+from chatload.turns import Turns
 from chatload.turnstile import Turnstile
 
 _TICK_S = 0.05
@@ -59,6 +73,7 @@ class Plan:
     ``run_time_s`` is 0 for a run without a planned end. ``arrivals`` names a process played at the rate of the streams;
     where ``dealt`` has a timetable instead, that is what is played, as part number ``part`` of the run's (None: the run had
     been dealt before this process came to it). With ``sessions`` it consists of their turns (sessions.DTYPE), else of times.
+    With a ``graph`` of calls each arrival is a turn of several calls.
     """
 
     url: str
@@ -75,6 +90,7 @@ class Plan:
     dealt: Iterator[np.ndarray] | None = None
     part: int | None = None
     sessions: bool = False
+    graph: call_graph.CallGraph | None = None
 
 
 @dataclass
@@ -115,48 +131,54 @@ class Labels:
             return samples.WRONG, samples.NOT_PREDICTED
         code = self._codes.get(predicted)
         if code is None:
-            code = self._codes[predicted] = len(self.names)
-            self.names.append(predicted)
+            code = self._add(predicted)
         expected = self._expected[utterance]
         return (samples.OK if not expected or predicted == expected else samples.WRONG), code
 
+    def note(self, utterance: int, predicted: str | None) -> tuple[int, int]:
+        """The same of a model whose answers the corpus does not know: any label is ok."""
+        if predicted is None:
+            return samples.WRONG, samples.NOT_PREDICTED
+        code = self._codes.get(predicted)
+        return samples.OK, self._add(predicted) if code is None else code
+
+    def _add(self, name: str) -> int:
+        self._codes[name] = len(self.names)
+        self.names.append(name)
+        return self._codes[name]
+
 
 class Generator:
-    """Plays ``plan``; hands rows of samples to ``report`` a few times a second, the labels of their codes with them.
+    """Plays ``plan``; hands rows of samples, the labels of their codes and rows of calls to ``report`` a few times a second.
 
     Its epoch is the moment of ``start``.
     """
 
-    def __init__(self, plan: Plan, report: Callable[[bytes, list[str]], None]) -> None:
+    def __init__(self, plan: Plan, report: Callable[[bytes, list[str], bytes], None]) -> None:
         self._plan = plan
         self._report = report
         self._labels = Labels(plan.utterances)
         self._record = Record()
+        self._calls = Record(calls.ROW)
         self._streams = 0
         self._stream_rate = 0.0
         self._stopping = False
-        texts = [utterance.text for utterance in plan.utterances]
-        vary = functools.partial(noise.vary, seed=plan.seed, worker=plan.worker)
-        self._requests = contract.Requests(texts, plan.url, read_token(plan.token_file), vary)
+        self._requests: list[contract.Requests] = []
         self._token_read = _modified(plan.token_file)
-        target = resolve(plan.url, plan.tls)
-        in_flight = min(plan.max_in_flight, file_descriptor_limit() - _SPARE_DESCRIPTORS)
+        self._target = resolve(plan.url, plan.tls)
+        clients = len(plan.graph.names) if plan.graph else 1
+        self._most_in_flight = min(plan.max_in_flight, (file_descriptor_limit() - _SPARE_DESCRIPTORS) // clients)
         seeds = arrivals.seeds(plan.seed, plan.worker)
         # Before the clock starts: sessions that began long before time 0 take a while to be planned.
+        texts = [utterance.text for utterance in plan.utterances]
         planned = _arrivals(plan, seeds.arrivals, messages.draw(texts, plan.drawing, seeds, plan.worker))
         loop = gevent.get_hub().loop
         self._epoch_s = time.perf_counter()
-        self._client = Client(
-            loop,
-            target,
-            self._requests,
-            self._labels.judge,
-            self._record.append,
-            time.perf_counter,
-            self._epoch_s,
-            plan.timeout_s,
-            in_flight,
-        )
+        self._client: Client | Turns
+        if plan.graph is None:
+            self._client = self._client_of(contract.MODEL, self._record.append)
+        else:
+            self._client = Turns(plan.graph, self._client_of, self._record.append, self._calls.append)
         self._turnstile = _turnstile(self._client, loop, lambda: self.now_s) if plan.sessions else None
         self._dispatcher = Dispatcher(
             *planned,
@@ -166,7 +188,26 @@ class Generator:
             plan.run_time_s or math.inf,
         )
         self._timer = timer.make(loop, self._dispatcher.wake)
-        self.facts = Facts(plan.worker, self._timer.name, in_flight, plan.part)
+        self.facts = Facts(plan.worker, self._timer.name, self._most_in_flight, plan.part)
+
+    def _client_of(self, model: str, record: Callable[..., None]) -> Client:
+        """A client of one of the server's models; the corpus knows what the intent model should answer."""
+        plan = self._plan
+        texts = [utterance.text for utterance in plan.utterances]
+        vary = functools.partial(noise.vary, seed=plan.seed, worker=plan.worker)
+        requests = contract.Requests(texts, plan.url, read_token(plan.token_file), vary, model)
+        self._requests.append(requests)
+        return Client(
+            gevent.get_hub().loop,
+            self._target,
+            requests,
+            self._labels.judge if model == call_graph.CHECKED else self._labels.note,
+            record,
+            time.perf_counter,
+            self._epoch_s,
+            self._plan.timeout_s,
+            self._most_in_flight,
+        )
 
     @property
     def now_s(self) -> float:
@@ -191,7 +232,9 @@ class Generator:
         self.facts.rates.append((self.now_s, streams * stream_rate))
 
     def stop(self) -> None:
-        """Ends the arrivals, waits for the answers still out (at most the timeout), reports, and lets go of everything.
+        """Ends the arrivals, waits for the answers still out, reports, and lets go of everything.
+
+        It waits the timeout at most, and that for each call of the longest chain where turns have several.
 
         Safe to call twice.
         """
@@ -199,7 +242,8 @@ class Generator:
             return
         self._stopping = True
         self.facts.ended_s = self._dispatcher.stop()
-        deadline_s = self.now_s + self._plan.timeout_s + 2 * _TICK_S
+        chain = self._plan.graph.depth if self._plan.graph else 1
+        deadline_s = self.now_s + chain * self._plan.timeout_s + 2 * _TICK_S
         while (self._client.in_flight or self._holds) and self.now_s < deadline_s:
             gevent.sleep(_TICK_S / 5)
         for arrival in self._turnstile.close() if self._turnstile else ():
@@ -234,7 +278,7 @@ class Generator:
         self.facts.cpu.append((self.now_s, time.process_time() - self._cpu_started_s))
 
     def _hand_over(self) -> None:
-        self._report(self._record.take(), self._labels.names)
+        self._report(self._record.take(), self._labels.names, self._calls.take())
 
     def _renew_token(self) -> None:
         """Takes up a token that the server has rotated in its key file."""
@@ -242,7 +286,9 @@ class Generator:
         # TorchServe writes the file in place: what cannot be read now is read whole the next time.
         with contextlib.suppress(contract.TokenError):
             if modified != self._token_read:
-                self._requests.set_token(read_token(self._plan.token_file))
+                token = read_token(self._plan.token_file)
+                for requests in self._requests:
+                    requests.set_token(token)
                 self._token_read = modified
 
 
@@ -258,7 +304,7 @@ def _arrivals(
     return turns, turns.with_turns(utterances)
 
 
-def _turnstile(client: Client, loop: Any, now_s: Callable[[], float]) -> Turnstile:
+def _turnstile(client: Client | Turns, loop: Any, now_s: Callable[[], float]) -> Turnstile:
     turnstile = Turnstile(client.send, loop.run_callback, now_s)
     client.done = turnstile.done
     return turnstile

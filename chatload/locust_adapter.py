@@ -17,7 +17,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from chatload import (
     abort,
     arrival_spec,
     arrivals,
+    call_graph,
     contract,
     corpus,
     corpus_file,
@@ -61,6 +62,7 @@ _STOP_AFTER_END_S = 1.0
 # Everything that a user's mistake can raise; each message is one line for that user.
 _MISTAKES = (
     arrivals.ArrivalsError,
+    call_graph.CallGraphError,
     contract.HostError,
     contract.TokenError,
     corpus.CorpusError,
@@ -72,9 +74,13 @@ _MISTAKES = (
 
 
 class Stream(User):
-    """One stream of arrivals. A scenario subclasses it; class attributes named like options set their defaults."""
+    """One stream of arrivals. A scenario subclasses it; class attributes named like options set their defaults.
+
+    ``calls`` makes each arrival a turn of several model calls: see call_graph.
+    """
 
     abstract = True
+    calls: Mapping[str, Sequence[str]] = {}
     tasks = [lambda _: None]  # Locust warns of a user without tasks; this one is never run
     _scenario: type[Stream] | None = None
 
@@ -87,6 +93,12 @@ class Stream(User):
         self._group = group
         self._greenlet = group.spawn(_live, self)
         return self._greenlet
+
+
+def _graph() -> call_graph.CallGraph | None:
+    """The calls of the scenario's turns; None where an arrival is one call."""
+    declared = (Stream._scenario or Stream).calls
+    return call_graph.parse(declared) if declared else None
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
@@ -230,8 +242,14 @@ class _Session:
         self._check_arrivals(wanted)
         replayed = corpus_file.replayed(wanted)
         token = generator.read_token(wanted.token_file)
-        first = replayed.utterances[0].text
-        return preflight.check(wanted.host, tls.context(), token, first, wanted.timeout_s), replayed
+        models = self._models(wanted, tls, token, replayed.utterances[0].text)
+        return models[contract.MODEL], replayed
+
+    def _models(self, wanted: settings.Settings, tls: generator.Tls, token: str, text: str) -> dict[str, dict]:
+        """What answers each call of a turn, by its name."""
+        graph = _graph()
+        names = graph.names if graph else (contract.MODEL,)
+        return {name: preflight.check(wanted.host, tls.context(), token, text, wanted.timeout_s, name) for name in names}
 
     def _check_arrivals(self, wanted: settings.Settings) -> None:
         asked = _dealing(wanted, wanted.rate)
@@ -273,6 +291,7 @@ class _Session:
             "sessions": wanted.sessions,
             "seed": wanted.seed,
             "corpus": _corpus_facts(wanted.corpus, replayed),
+            "calls": dict((Stream._scenario or Stream).calls),
             "mix": wanted.mix,
             "lengths": wanted.lengths,
             "noise": wanted.noise,
@@ -297,7 +316,7 @@ class _Session:
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
-            labelled = any(utterance.intent for utterance in utterances)
+            labelled = any(utterance.intent for utterance in replayed.utterances)
             said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
             print(f"chatload: {said}", flush=True)
 
@@ -361,6 +380,7 @@ class _Session:
             dealt=dealt,
             part=part,
             sessions=bool(wanted.sessions),
+            graph=_graph(),
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
         self._generator = generator.Generator(plan, self._keep)
@@ -374,24 +394,26 @@ class _Session:
         if self._generator is not None:
             self._generator.set_streams(self._streams, self._stream_rate)
 
-    def _keep(self, rows: bytes, labels: list[str]) -> None:
-        """Takes rows from this process's generator: to Locust's table, and to the run folder or the master."""
-        locust_table.add(self.environment.stats, contract.PATH, samples.from_bytes(rows))
+    def _keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
+        """Takes rows of samples and of calls from this process's generator: to Locust, the run folder or the master."""
+        name = "turn" if _graph() else contract.PATH
+        locust_table.add(self.environment.stats, name, samples.from_bytes(rows))
         if self._run is not None:
-            self._take(self._run, 0, rows, labels)
+            self._take(self._run, 0, rows, labels, calls)
         elif self.is_worker:
             runner = self.environment.runner
             assert isinstance(runner, WorkerRunner)
-            runner.send_message(_ROWS, {"worker": runner.worker_index, "rows": rows, "labels": labels})
+            report = {"worker": runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
+            runner.send_message(_ROWS, report)
 
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
             self._run.workers.add(msg.node_id)
-            self._take(self._run, msg.data["worker"], msg.data["rows"], msg.data["labels"])
+            self._take(self._run, *(msg.data[part] for part in ("worker", "rows", "labels", "calls")))
 
-    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str]) -> None:
+    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Keeps reported rows, and ends the run where they say that it is hopeless."""
-        run.parts.append(worker, rows, labels)
+        run.parts.append(worker, rows, labels, calls)
         if run.is_hopeless(rows):
             logger.warning("chatload: aborted: %s", run.header["aborted"])
             self._end_early()
@@ -439,7 +461,9 @@ class _Session:
         if run is None or not isinstance(runner, MasterRunner):
             return
         runner.send_message(_STOP)
-        deadline = time.monotonic() + self._read_settings().timeout_s + _DRAIN_GRACE_S
+        graph = _graph()
+        chain = graph.depth if graph else 1
+        deadline = time.monotonic() + chain * self._read_settings().timeout_s + _DRAIN_GRACE_S
 
         def awaited() -> set[str]:
             alive = {client.id for client in runner.clients.values() if client.state != STATE_MISSING}

@@ -26,9 +26,11 @@ class _ServerError(msgspec.Struct):
     message: str = ""
 
 
-def check(url: str, tls: ssl.SSLContext, token: str, text: str, timeout_s: float) -> dict:
-    """The model behind ``url`` as {"name", "version"}, from its answer to ``text``. Raises PreflightError."""
-    https, host, port, path = contract.split_host(url)
+def check(
+    url: str, tls: ssl.SSLContext, token: str, text: str, timeout_s: float, model: str = contract.MODEL
+) -> dict[str, str]:
+    """A model behind ``url`` as {"name", "version"}, from its answer to ``text``. Raises PreflightError."""
+    https, host, port, path = contract.split_host(url, model)
     connection: http.client.HTTPConnection
     if https:
         connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls)
@@ -49,12 +51,12 @@ def check(url: str, tls: ssl.SSLContext, token: str, text: str, timeout_s: float
         ) from error
     finally:
         connection.close()
-    return _model(url, status, body)
+    return _model(url, model, status, body)
 
 
-def _model(url: str, status: int, body: bytes) -> dict:
+def _model(url: str, model: str, status: int, body: bytes) -> dict[str, str]:
     if status != 200:
-        raise PreflightError(f"host {url}: the trial request was answered {status}: {_explain(status, body)}")
+        raise PreflightError(f"host {url}: the trial request to {model} was answered {status}: {_explain(status, body)}")
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.DecodeError as error:

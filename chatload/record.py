@@ -1,6 +1,8 @@
-"""Record: rows of samples on their way from the hot path to whoever keeps them."""
+"""Record: rows of samples, or of calls, on their way from the hot path to whoever keeps them."""
 
 from __future__ import annotations
+
+import struct
 
 from chatload import samples
 
@@ -8,17 +10,18 @@ _CHUNK_ROWS = 4096
 
 
 class Record:
-    """Collects rows of samples.ROW; ``take`` hands over what has come since the last call, so memory stays constant."""
+    """Collects rows; ``take`` hands over what has come since the last call, so memory stays constant."""
 
-    def __init__(self) -> None:
+    def __init__(self, row: struct.Struct = samples.ROW) -> None:
+        self._row = row
         self._full: list[bytes] = []
-        self._chunk = bytearray(_CHUNK_ROWS * samples.ROW.size)
+        self._chunk = bytearray(_CHUNK_ROWS * row.size)
         self._end = 0
 
     def append(self, *row: float) -> None:
-        """Appends one sample: the fields of samples.DTYPE in their order."""
-        samples.ROW.pack_into(self._chunk, self._end, *row)
-        self._end += samples.ROW.size
+        """Appends one row: its fields in their order, those of samples.DTYPE or calls.DTYPE."""
+        self._row.pack_into(self._chunk, self._end, *row)
+        self._end += self._row.size
         if self._end == len(self._chunk):
             self._full.append(bytes(self._chunk))
             self._end = 0

@@ -13,6 +13,7 @@ _NAMES = [percentile_name(share) for share in PERCENTILES]
 _GROUP_NAMES = ("p50", "p90", "p99")
 _STANDING_OUT = 2
 _NAME_LETTERS = 35
+_ANSWERS = {"ok", "wrong"}
 _SIGNS = {"pass": "PASS", "fail": "FAIL", "invalid": "INVALID"}
 
 
@@ -22,6 +23,7 @@ def text(content: dict, folder: str) -> str:
     lines = [*_heading(run), "", *_counts(summary), "", *_latency(summary), "", *_where_time_goes(summary)]
     lines += [
         *_by_turn(summary),
+        *_calls(summary),
         "",
         *_groups(summary),
         *_repeated(run, summary),
@@ -224,6 +226,18 @@ def _repeated(run: dict, summary: dict) -> list[str]:
     if not run.get("repeats"):
         return []
     return [f"  repeats   {share(summary['repeated']['value'])} of the messages had come before, word for word"]
+
+
+def _calls(summary: dict) -> list[str]:
+    """The calls of a turn, where it has several."""
+    if not summary.get("calls"):
+        return []
+    lines = ["", f"  {'calls, each from when it was due':<34}{'p50':>10}{'p99':>10}{'max':>10}   ms   on the critical path"]
+    for name, call in summary["calls"].items():
+        cells = "".join(f"{number(call['latency_ms'][column]['value']):>10}" for column in ("p50", "p99", "max"))
+        failed = ", ".join(f"{outcome} {count:,}" for outcome, count in call["outcomes"].items() if outcome not in _ANSWERS)
+        lines.append(f"    {name:<32}{cells}{share(call['critical_share']):>13}{'   ' + failed if failed else ''}")
+    return lines
 
 
 def _accuracy(summary: dict) -> list[str]:

@@ -52,6 +52,13 @@ class _Group(msgspec.Struct):
     mistaken_for: str = ""
 
 
+class _Call(msgspec.Struct):
+    count: int
+    latency_ms: _Distribution
+    outcomes: dict[str, int]
+    critical_share: float | None
+
+
 class _Summary(msgspec.Struct):
     planned: int
     sent: int
@@ -74,6 +81,7 @@ class _Summary(msgspec.Struct):
     repeated: _Estimate | None = None
     by_length: dict[str, _Group] | None = None
     by_intent: dict[str, _Group] | None = None
+    calls: dict[str, _Call] = {}
 
 
 class _Corpus(msgspec.Struct):

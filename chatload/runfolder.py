@@ -11,13 +11,14 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from chatload import noise, run_json, samples
+from chatload import calls, noise, run_json, samples
 from chatload.corpus import Utterance
 from chatload.objective import Estimate
 
@@ -47,27 +48,33 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "parts"
-        self._rows: dict[int, BinaryIO] = {}
+        self._files: dict[str, BinaryIO] = {}
         self._labels: dict[int, int] = {}
 
-    def append(self, worker: int, rows: bytes, labels: list[str]) -> None:
-        """Adds rows; on disk (in the kernel's keeping) when this returns, so that a killed process loses none of them."""
+    def append(self, worker: int, rows: bytes, labels: list[str], calls: bytes = b"") -> None:
+        """Adds rows of samples, and of calls; on disk (in the kernel's keeping) when this returns, so that a killed process
+        loses none of them."""
         if self._labels.get(worker) != len(labels):
             # Before the rows that use them, so that no row on disk has a code without a label.
             _write(self._folder / f"worker-{worker}.labels.json", json.dumps(labels, ensure_ascii=False))
             self._labels[worker] = len(labels)
-        if worker not in self._rows:
-            self._rows[worker] = open(self._folder / f"worker-{worker}.rows", "ab", buffering=0)  # noqa: SIM115
-        self._rows[worker].write(rows)
+        self._write(f"worker-{worker}.rows", rows)
+        if calls:
+            self._write(f"worker-{worker}.calls", calls)
+
+    def _write(self, name: str, rows: bytes) -> None:
+        if name not in self._files:
+            self._files[name] = open(self._folder / name, "ab", buffering=0)  # noqa: SIM115
+        self._files[name].write(rows)
 
     def end(self, worker: int, facts: dict) -> None:
         """Keeps the final facts of a worker (generator.Facts): it has reported everything."""
         _write(self._folder / f"worker-{worker}.facts.json", json.dumps(facts))
 
     def close(self) -> None:
-        for file in self._rows.values():
+        for file in self._files.values():
             file.close()
-        self._rows.clear()
+        self._files.clear()
 
 
 @dataclass(frozen=True)
@@ -87,22 +94,46 @@ class Rows:
 
 def read_parts(folder: Path) -> Rows:
     """The samples of a run that is still in parts. Raises RunFolderError when the parts cannot be read."""
-    parts = folder / "parts"
     try:
-        pairs = json.loads((parts / "corpus.json").read_text())
-        pieces, workers, labels = [], [], _Labels()
-        for path in sorted(parts.glob("worker-*.rows")):
-            piece = samples.from_bytes(path.read_bytes()).copy()
-            codes = labels.codes(json.loads(path.with_suffix(".labels.json").read_text()))
-            known = piece["predicted"] != samples.NOT_PREDICTED
-            piece["predicted"][known] = codes[piece["predicted"][known]]
-            pieces.append(piece)
-            workers.append(np.full(len(piece), int(path.stem.removeprefix("worker-")), dtype=np.int16))
+        pairs = json.loads((folder / "parts" / "corpus.json").read_text())
+        rows, worker, labels = _rows_in(folder / "parts", "rows", samples.DTYPE)
     except (OSError, ValueError) as error:
         raise RunFolderError(f"run folder {folder}: its parts cannot be read ({error})") from error
-    rows = np.concatenate(pieces) if pieces else np.empty(0, dtype=samples.DTYPE)
-    worker = np.concatenate(workers) if workers else np.empty(0, dtype=np.int16)
-    return Rows(rows, worker, labels.names, [Utterance(text, intent, "") for text, intent in pairs])
+    return Rows(rows, worker, labels, [Utterance(text, intent, "") for text, intent in pairs])
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of all turns of a run: ``rows`` (calls.DTYPE; ``predicted`` indexes ``labels``) with the worker of each."""
+
+    rows: np.ndarray
+    worker: np.ndarray
+    labels: list[str]
+
+
+def read_calls(folder: Path) -> Calls:
+    """The calls of a run that is still in parts. Raises RunFolderError when they cannot be read."""
+    try:
+        return Calls(*_rows_in(folder / "parts", "calls", calls.DTYPE))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"run folder {folder}: its calls cannot be read ({error})") from error
+
+
+def _rows_in(parts: Path, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(rows, worker of each, labels) of all workers' files of a kind, with one numbering for all their labels.
+
+    A row cut off at the end of a file, as a killed process leaves one, is left out.
+    """
+    pieces, workers, labels = [np.empty(0, dtype=dtype)], [np.empty(0, dtype=np.int16)], _Labels()
+    for path in sorted(parts.glob(f"worker-*.{kind}")):
+        data = path.read_bytes()
+        piece = np.frombuffer(data, dtype=dtype, count=len(data) // dtype.itemsize).copy()
+        codes = labels.codes(json.loads(path.with_suffix(".labels.json").read_text()))
+        known = piece["predicted"] != samples.NOT_PREDICTED
+        piece["predicted"][known] = codes[piece["predicted"][known]]
+        pieces.append(piece)
+        workers.append(np.full(len(piece), int(path.stem.removeprefix("worker-")), dtype=np.int16))
+    return np.concatenate(pieces), np.concatenate(workers), labels.names
 
 
 def read_facts(folder: Path) -> list[dict]:
@@ -130,10 +161,6 @@ def write_parquet(folder: Path, found: Rows, seed: int) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    def dictionary(codes: np.ndarray, names: list[str]) -> pa.Array:
-        values = pa.array(codes, mask=codes < 0)
-        return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
-
     intents = sorted({utterance.intent for utterance in found.utterances if utterance.intent})
     code_of = {intent: code for code, intent in enumerate(intents)}
     intent_of = np.array([code_of.get(utterance.intent, -1) for utterance in found.utterances], dtype=np.int32)
@@ -144,10 +171,10 @@ def write_parquet(folder: Path, found: Rows, seed: int) -> None:
         texts, text_of = _texts(rows, worker, found.utterances, seed)
         columns: dict[str, Any] = {
             **{name: pa.array(rows[name], from_pandas=True) for name in ("intended_s", "sent_s", "done_s")},
-            "outcome": dictionary(codes.astype(np.int32), [samples.outcome_name(code) for code in outcomes]),
-            "utterance": dictionary(text_of, texts),
-            "intent": dictionary(intent_of[rows["utterance"]], intents),
-            "predicted": dictionary(rows["predicted"].astype(np.int32), found.labels),
+            "outcome": _words(codes, [samples.outcome_name(code) for code in outcomes]),
+            "utterance": _words(text_of, texts),
+            "intent": _words(intent_of[rows["utterance"]], intents),
+            "predicted": _words(rows["predicted"], found.labels),
             **{name: pa.array(rows[name], from_pandas=True) for name in ("tokenize_ms", "infer_ms")},
             "bytes": pa.array(rows["bytes"]),
             "tokens": pa.array(rows["tokens"], mask=rows["tokens"] == 0),
@@ -175,6 +202,37 @@ def _texts(rows: np.ndarray, worker: np.ndarray, utterances: list[Utterance], se
     places = varied[first]
     made = zip(*(column[places].tolist() for column in (rows["utterance"], rows["variant"], worker)), strict=True)
     return texts + [noise.vary(texts[utterance], variant, seed, process) for utterance, variant, process in made], text_of
+
+
+def write_calls(folder: Path, found: Calls, names: Sequence[str]) -> None:
+    """Writes calls.parquet: one row a call, columns named as in docs/reference/run-folder.md; names are the calls'."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = found.rows
+    outcomes, codes = np.unique(rows["outcome"], return_inverse=True)
+    table = pa.table(
+        {
+            "worker": pa.array(found.worker),
+            **{name: pa.array(rows[name]) for name in ("arrival", "arrival_s")},
+            "call": _words(rows["call"], list(names)),
+            **{name: pa.array(rows[name], from_pandas=True) for name in ("intended_s", "sent_s", "done_s")},
+            "outcome": _words(codes, [samples.outcome_name(int(code)) for code in outcomes]),
+            "predicted": _words(rows["predicted"], found.labels),
+            **{name: pa.array(rows[name], from_pandas=True) for name in ("tokenize_ms", "infer_ms")},
+            "critical": pa.array(rows["critical"]),
+        }
+    )
+    parquet.write_table(table, folder / "calls.parquet.new", compression="zstd")
+    os.replace(folder / "calls.parquet.new", folder / "calls.parquet")
+
+
+def _words(codes: np.ndarray, names: list[str]) -> Any:
+    """Arrow's column of words from their codes; a code below 0 is null."""
+    import pyarrow as pa
+
+    values = pa.array(codes.astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
 
 
 def read_parquet(folder: Path) -> Rows:

@@ -11,7 +11,6 @@ from typing import Any
 from model import HANDLERS
 from model.layout import ARTEFACT_JSON, artefact_files
 
-MODEL_NAME = "intent"
 CONFIG_NAME = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 FINGERPRINT = "MAR-INF/FINGERPRINT"
@@ -53,35 +52,35 @@ def handler_name(target: str) -> str:
     return f"intent_{target}.py"
 
 
-def write_archive(artefact: Path, target: str, fingerprint: str, path: Path) -> None:
-    """Write the .mar of an artefact folder; it appears under its name only when it is whole."""
+def write_archive(artefact: Path, target: str, task: str, fingerprint: str, path: Path) -> None:
+    """Write the .mar of an artefact folder, for TorchServe a model of the task's name; it appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as mar:
-        for name, content in sorted(members(artefact, target, fingerprint)):
+        for name, content in sorted(members(artefact, target, task, fingerprint)):
             mar.writestr(member(name), content)
     os.replace(partial, path)
 
 
-def members(artefact: Path, target: str, fingerprint: str) -> list[tuple[str, bytes]]:
+def members(artefact: Path, target: str, task: str, fingerprint: str) -> list[tuple[str, bytes]]:
     """Return what an archive holds: names and bytes."""
     facts = json.loads((artefact / ARTEFACT_JSON).read_text(encoding="utf-8"))
     sources = [*handler_files(target), *(artefact / name for name in artefact_files(facts))]
     return [
-        (MANIFEST, json.dumps(manifest(target), indent=2).encode("utf-8")),
+        (MANIFEST, json.dumps(manifest(target, task), indent=2).encode("utf-8")),
         (FINGERPRINT, fingerprint.encode("ascii")),
         (CONFIG_NAME, CONFIG.format(device="gpu" if target == "cuda" else "cpu").encode("utf-8")),
         *((source.name, source.read_bytes()) for source in sources),
     ]
 
 
-def manifest(target: str) -> dict[str, Any]:
+def manifest(target: str, task: str) -> dict[str, Any]:
     """Return TorchServe's manifest. Its date is fixed: the same inputs shall give the same bytes."""
     return {
         "createdOn": "01/01/1980 00:00:00",
         "runtime": "python",
         "model": {
-            "modelName": MODEL_NAME,
+            "modelName": task,
             "modelVersion": "1.0",
             "handler": handler_name(target),
             "configFile": CONFIG_NAME,
@@ -107,15 +106,14 @@ def fingerprint_in(path: Path) -> str | None:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return artefact.json of an archive, every member's checksum checked. Raises ValueError saying what is wrong."""
+    """Return artefact.json of an archive and its task, every member's checksum checked. Raises ValueError with the cause."""
     try:
         with zipfile.ZipFile(path) as mar:
             broken = mar.testzip()
             if broken is not None:
                 raise ValueError(f"{broken} in it is damaged")
-            if json.loads(mar.read(MANIFEST))["model"]["modelName"] != MODEL_NAME:
-                raise ValueError(f'its model is not called "{MODEL_NAME}"')
-            return json.loads(mar.read(ARTEFACT_JSON))
+            task = json.loads(mar.read(MANIFEST))["model"]["modelName"]
+            return {**json.loads(mar.read(ARTEFACT_JSON)), "task": task}
     except zipfile.BadZipFile as error:
         raise ValueError("it is not a zip file") from error
     except KeyError as error:

@@ -12,7 +12,7 @@ from intent_model import BadArtefact
 from model import ROOT, archive, artefact, checkpoint, device, fingerprint, parity
 from model.card import JSON_NAME as CARD_NAME
 from model.card import card_of, percent, read_card, write_card
-from model.corpus import Corpus, read_corpus
+from model.corpus import INTENT, Corpus, read_corpus
 from model.encoder import WEIGHTS_SHA256, encoder_folder, verified_encoder
 from model.evaluation import accuracy_of, probabilities_of
 from model.layout import artefact_files
@@ -23,7 +23,14 @@ from model.training import Hyperparameters, epochs_for, seeded, train
 from model.versions import versions
 
 DEFAULT_CORPUS = ROOT / "corpus" / "support.tsv"
+OTHER_TASKS_CORPUS = ROOT / "corpus" / "assistant.tsv"
 MINILM, BERT_BASE = "minilm", "bert-base"
+DEMONSTRATION = (
+    "A demonstration model: it costs what a model of its kind costs, and is as good as its labels, most of which rules made "
+    "(docs/reference/corpus.md)."
+)
+# As many epochs as it takes until int8 agrees with fp32: labels that lie close together take more (decision 0307).
+TASK_EPOCHS = {"language": 2, "scope": 2, "act": 2, "product": 4, "urgency": 5}
 # What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
 TRAINING_SOURCES = ("training.py",)
 COMPILE_SOURCES = ("artefact.py", "checkpoint.py", "buckets.py", "neuron.py", "cuda.py", "int8.py")
@@ -32,7 +39,10 @@ ARCHIVE_SOURCES = ("archive.py",)
 
 @dataclass(frozen=True)
 class Order:
-    """What to build: a model's name or folder, for a target by a recipe, from a corpus by a seed, into a store."""
+    """What to build: a model's name or folder, for a target by a recipe, from a corpus by a seed, into a store.
+
+    The task is what the model tells of an utterance: its intent, or what the corpus has another column for.
+    """
 
     model: str
     target: str
@@ -41,6 +51,7 @@ class Order:
     seed: int
     store: Path
     epochs: int | None
+    task: str = INTENT
 
 
 def build(order: Order) -> Path:
@@ -49,23 +60,33 @@ def build(order: Order) -> Path:
     device.require_package(order.target)
     if order.epochs is not None and order.model != MINILM:
         raise UserProblem(f"--epochs {order.epochs}: only --model minilm is trained; leave it out")
-    corpus = read_corpus(order.corpus)
+    corpus = read_corpus(order.corpus, order.task)
     name = name_of(order)
     with only_build(order.store):
         source = obtain(order, name, corpus)
         folder = order.store / "artefacts" / f"{name}-{order.target}-{recipe.name}"
         compile_step(source, name, order.target, recipe, folder)
         parity_step(source, recipe, corpus, folder)
-        return archive_step(folder, order.target, order.store / f"intent-{name}-{order.target}-{recipe.name}.mar")
+        served = f"intent-{name}" if order.task == INTENT else name
+        return archive_step(folder, order.target, order.task, order.store / f"{served}-{order.target}-{recipe.name}.mar")
+
+
+def default_corpus(task: str) -> Path:
+    """Return the project's corpus that has a task's labels."""
+    return DEFAULT_CORPUS if task == INTENT else OTHER_TASKS_CORPUS
 
 
 def name_of(order: Order) -> str:
-    """Return the model's name: minilm or bert-base, with the name of a corpus of the user's own; or a folder's."""
+    """Return the model's name: minilm or bert-base, with the name of a corpus of the user's own; or a folder's.
+
+    A model of another task than intent has the task before it.
+    """
+    task = "" if order.task == INTENT else f"{order.task}-"
     if order.model not in (MINILM, BERT_BASE):
-        return Path(order.model).resolve().name
-    if order.corpus.resolve() == DEFAULT_CORPUS.resolve():
-        return order.model
-    return f"{order.model}-{order.corpus.stem}"
+        return f"{task}{Path(order.model).resolve().name}"
+    if order.corpus.resolve() == default_corpus(order.task).resolve():
+        return f"{task}{order.model}"
+    return f"{task}{order.model}-{order.corpus.stem}"
 
 
 def obtain(order: Order, name: str, corpus: Corpus) -> Path:
@@ -84,7 +105,7 @@ def make_checkpoint(order: Order, name: str, corpus: Corpus) -> Path:
     is_random = order.model == BERT_BASE
     settings = None if is_random else hyperparameters(order, corpus)
     inputs: dict[str, Any] = {
-        "model": order.model,
+        "model": name,
         "corpus": corpus.sha256,
         "seed": order.seed,
         "hyperparameters": asdict(settings) if settings else None,
@@ -98,7 +119,7 @@ def make_checkpoint(order: Order, name: str, corpus: Corpus) -> Path:
     if is_whole(folder, mark):
         say("train", f"skipped: inputs unchanged ({folder})")
         return folder
-    say("train", f"{name} on {corpus.path}: {describe(corpus, settings)}")
+    say("train", f"{name} on {corpus.path}: {describe(corpus, order.task, settings)}")
     started_s = time.monotonic()
     classifier, tokenizer = new_bert_base(corpus, order.seed) if is_random else new_minilm(corpus, order.seed)
     if settings is not None:
@@ -111,6 +132,8 @@ def make_checkpoint(order: Order, name: str, corpus: Corpus) -> Path:
     accuracy = accuracy_of([labels[place] for place in best.tolist()], test)
     made = {
         "fingerprint": mark,
+        "task": order.task,
+        "note": DEMONSTRATION if corpus.path.resolve() == OTHER_TASKS_CORPUS else None,
         "seed": order.seed,
         "hyperparameters": inputs["hyperparameters"],
         "versions": inputs["versions"],
@@ -125,8 +148,9 @@ def make_checkpoint(order: Order, name: str, corpus: Corpus) -> Path:
 
 
 def hyperparameters(order: Order, corpus: Corpus) -> Hyperparameters:
-    """Return the defaults with the epochs asked for, or those that the corpus's size gives."""
-    return Hyperparameters(epochs=order.epochs or epochs_for(corpus.counts()["train"]))
+    """Return the defaults with the epochs asked for, or those of the task, or those that the corpus's size gives."""
+    epochs = order.epochs or TASK_EPOCHS.get(order.task) or epochs_for(corpus.counts()["train"])
+    return Hyperparameters(epochs=epochs)
 
 
 def is_whole(folder: Path, mark: str) -> bool:
@@ -238,16 +262,17 @@ def parity_step(source: Path, recipe: Recipe, corpus: Corpus, folder: Path) -> N
         )
 
 
-def archive_step(folder: Path, target: str, path: Path) -> Path:
+def archive_step(folder: Path, target: str, task: str, path: Path) -> Path:
     """Archive unless the .mar of the same inputs is there, and return it."""
     facts = artefact.read_artefact(folder)
     assert facts is not None, "the compile step leaves a whole artefact"
     sources_of = [*archive.handler_files(target), *(folder / name for name in artefact_files(facts))]
-    mark = fingerprint.of_values({"files": fingerprint.of_files(sources_of), "sources": sources(ARCHIVE_SOURCES)})
+    inputs = {"task": task, "files": fingerprint.of_files(sources_of), "sources": sources(ARCHIVE_SOURCES)}
+    mark = fingerprint.of_values(inputs)
     if archive.fingerprint_in(path) == mark:
         say("archive", "skipped: inputs unchanged")
     else:
-        archive.write_archive(folder, target, mark, path)
+        archive.write_archive(folder, target, task, mark, path)
         say("archive", f"{path.stat().st_size / 1e6:.0f} MB")
     return path
 
@@ -257,9 +282,10 @@ def sources(names: Any) -> dict[str, str]:
     return fingerprint.of_files([Path(__file__).parent / name for name in names])
 
 
-def describe(corpus: Corpus, settings: Hyperparameters | None) -> str:
+def describe(corpus: Corpus, task: str, settings: Hyperparameters | None) -> str:
     """Return what a training works on, in a few words."""
-    what = f"{corpus.counts()['train']} utterances, {len(corpus.intents())} intents"
+    labels = "intents" if task == INTENT else "labels"
+    what = f"{corpus.counts()['train']} utterances, {len(corpus.intents())} {labels}"
     return f"{what}, {settings.epochs} epochs" if settings else f"{what}, no training"
 
 

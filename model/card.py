@@ -17,7 +17,7 @@ TEXT_NAME = "model-card.md"
 def card_of(
     name: str, corpus: Corpus, tested_on: str, accuracy: Accuracy, made: dict[str, Any], random: bool
 ) -> dict[str, Any]:
-    """Return the card as plain values; made holds fingerprint, seed, hyperparameters, versions, hashes and time_s."""
+    """Return the card as plain values; made: fingerprint, task, note, seed, hyperparameters, versions, hashes, time_s."""
     return {
         "name": name,
         "random": random,
@@ -50,7 +50,10 @@ def text_of(card: dict[str, Any]) -> str:
     lines = [f"# {card['name']}", ""]
     if card["random"]:
         lines += ["**Random weights: this model's answers mean nothing. It exists to measure time.**", ""]
+    if card["note"]:
+        lines += [card["note"], ""]
     lines += [
+        f"- Task: {card['task']}",
         f"- Corpus: {corpus['file']}, sha256 `{corpus['sha256']}`, {corpus['intents']} intents, utterances: "
         + ", ".join(f"{count} {split}" for split, count in corpus["utterances"].items()),
         f"- Accuracy on {card['tested_on']}: {percent(accuracy['overall'])} overall, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -55,9 +56,12 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="minilm", metavar="minilm|bert-base|FOLDER")
     command.add_argument("--target", default="cpu", help="the hardware to compile for (default cpu)")
     command.add_argument("--recipe", default="tuned", help="tuned (default) or article")
-    command.add_argument("--corpus", type=Path, default=Path("corpus/support.tsv"), metavar="FILE")
+    command.add_argument("--task", type=task, default="intent", metavar="NAME",
+                         help="what the model tells of an utterance: a column of the corpus (default intent)")  # fmt: skip
+    command.add_argument("--corpus", type=Path, default=None, metavar="FILE",
+                         help="default corpus/support.tsv; for other tasks corpus/assistant.tsv")  # fmt: skip
     command.add_argument("--seed", type=int, default=1, metavar="N")
-    command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by the corpus's size")
+    command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by task or corpus size")
     command.add_argument("--store", type=Path, default=Path("model_store"), metavar="FOLDER")
     command.set_defaults(run=run_build)
 
@@ -76,14 +80,15 @@ def add_inprocess(command: argparse.ArgumentParser) -> None:
 def add_start(command: argparse.ArgumentParser) -> None:
     """Add the options of serve start."""
     command.add_argument("--target", default="cpu", help="the hardware that the archive is for (default cpu)")
-    command.add_argument("--archive", type=Path, required=True, metavar="FILE", help="a .mar that build made")
+    command.add_argument("--archive", type=Path, required=True, nargs="+", metavar="FILE",
+                         help="a .mar that build made; several are served together")  # fmt: skip
     command.add_argument("--port", type=port, default=8080, metavar="N", help="first of five ports; 0: any free ones")
     command.add_argument(
         "--workers",
         type=positive,
         default=None,
         metavar="N",
-        help="default: one per NeuronCore, one per GPU, or all CPU cores but one",
+        help="per model; default: one per NeuronCore, one per GPU, or all CPU cores but one; of several models one each",
     )
     command.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads per worker (default 1)")
     command.add_argument("--cpus", default=None, metavar="LIST", help="cores that the server may use, such as 0,2-3")
@@ -106,10 +111,11 @@ def add_state(command: argparse.ArgumentParser) -> None:
 
 def run_build(options: argparse.Namespace) -> int:
     """Build; the last line on stdout is the archive's path."""
-    from model.build import Order, build
+    from model.build import Order, build, default_corpus
 
-    order = Order(options.model, options.target, options.recipe, options.corpus, options.seed, options.store,
-                  options.epochs)  # fmt: skip
+    corpus = options.corpus or default_corpus(options.task)
+    order = Order(options.model, options.target, options.recipe, corpus, options.seed, options.store, options.epochs,
+                  options.task)  # fmt: skip
     print(build(order))
     return 0
 
@@ -133,7 +139,7 @@ def run_start(options: argparse.Namespace) -> int:
     return start(
         Wish(
             target=options.target,
-            archive=options.archive,
+            archives=tuple(options.archive),
             port=options.port,
             workers=options.workers,
             threads=options.threads,
@@ -183,6 +189,13 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above zero: write for example 30 or 30s")
     return value
+
+
+def task(text: str) -> str:
+    """Return a task's name, which becomes part of a URL and of files' names."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a task's name: small letters, digits and _, a letter first")
+    return text
 
 
 def port(text: str) -> int:

@@ -10,14 +10,16 @@ from model.problem import UserProblem
 
 SPLITS = ("train", "val", "test")
 TEXT_NAMES = ("utterance", "text")
-INTENT_NAMES = ("intent", "label")
+# What a model tells of an utterance, where no other task is named.
+INTENT = "intent"
+INTENT_NAMES = (INTENT, "label")
 OUT_OF_SCOPE = ("oos", "out_of_scope")
 TEST_STAND_IN = 500
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One customer message with its intent and the split it belongs to: train, val or test."""
+    """One customer message with its label, by default its intent, and the split it belongs to: train, val or test."""
 
     text: str
     intent: str
@@ -62,19 +64,22 @@ class Columns:
     count: int
 
 
-def read_corpus(path: Path) -> Corpus:
-    """Return the corpus of a file. Raises UserProblem naming the file and the line."""
+def read_corpus(path: Path, task: str = INTENT) -> Corpus:
+    """Return the corpus of a file with the labels of a task. Raises UserProblem naming the file and the line.
+
+    The labels of another task than intent stand in the column of its name; utterances without one are left out.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserProblem(f"{path}: cannot read the corpus: {error.strerror}; name a TSV file with --corpus") from error
     rows = content.split(b"\n")
     head = header_row(rows, path)
-    columns = columns_of(text_of(rows[head], path, head), path, head)
+    columns = columns_of(text_of(rows[head], path, head), task, path, head)
+    lines = ((row, text_of(rows[row], path, row)) for row in range(head + 1, len(rows)))
+    cells = ((row, cells_of(line, columns, path, row)) for row, line in lines if line.strip())
     utterances = [
-        utterance_of(line.rstrip("\r").split("\t"), columns, path, row)
-        for row, line in ((row, text_of(rows[row], path, row)) for row in range(head + 1, len(rows)))
-        if line.strip()
+        utterance_of(values, columns, path, row) for row, values in cells if task == INTENT or values[columns.intent].strip()
     ]
     if not any(utterance.split == "train" for utterance in utterances):
         raise UserProblem(f"{path}:{len(rows)}: no utterance is in the split train; add some, or drop the split column")
@@ -97,8 +102,8 @@ def text_of(line: bytes, path: Path, row: int) -> str:
         raise UserProblem(f"{path}:{row + 1}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
 
 
-def columns_of(header: str, path: Path, row: int) -> Columns:
-    """Return where the columns are. Their order is free; columns of other names are ignored."""
+def columns_of(header: str, task: str, path: Path, row: int) -> Columns:
+    """Return where the columns of a task are. Their order is free; columns of other names are ignored."""
     names = [name.strip().lower() for name in header.rstrip("\r").split("\t")]
 
     def place(wanted: tuple[str, ...]) -> int | None:
@@ -107,18 +112,25 @@ def columns_of(header: str, path: Path, row: int) -> Columns:
             raise UserProblem(f"{path}:{row + 1}: the header names {' or '.join(wanted)} twice; keep one")
         return found[0] if found else None
 
-    text, intent = place(TEXT_NAMES), place(INTENT_NAMES)
+    label_names = INTENT_NAMES if task == INTENT else (task,)
+    text, intent = place(TEXT_NAMES), place(label_names)
     if text is None or intent is None:
-        missing = " or ".join(TEXT_NAMES if text is None else INTENT_NAMES)
+        missing = " or ".join(TEXT_NAMES if text is None else label_names)
         raise UserProblem(f"{path}:{row + 1}: the header names no column {missing}; separate columns by tabs")
     return Columns(text, intent, place(("split",)), len(names))
+
+
+def cells_of(line: str, columns: Columns, path: Path, row: int) -> list[str]:
+    """Return the cells of one line, as many as the header has."""
+    cells = line.rstrip("\r").split("\t")
+    if len(cells) != columns.count:
+        raise UserProblem(f"{path}:{row + 1}: {len(cells)} columns where the header names {columns.count}; separate by tabs")
+    return cells
 
 
 def utterance_of(cells: list[str], columns: Columns, path: Path, row: int) -> Utterance:
     """Return the utterance of one line's cells."""
     where = f"{path}:{row + 1}"
-    if len(cells) != columns.count:
-        raise UserProblem(f"{where}: {len(cells)} columns where the header names {columns.count}; separate by tabs")
     text, intent = cells[columns.text], cells[columns.intent].strip()
     if not text.strip() or not intent:
         raise UserProblem(f"{where}: the {'intent' if text.strip() else 'utterance'} is empty; fill it in or drop the line")

@@ -46,19 +46,23 @@ def require_package(target: str) -> None:
         require_cuda()
 
 
-def workers_for(target: str, wanted: int | None, cores: int) -> int:
-    """Return how many workers serve: as wanted, else one per NeuronCore, one per GPU, or one per CPU core but one.
+def workers_for(target: str, wanted: int | None, cores: int, models: int = 1) -> int:
+    """Return how many workers serve each model: as wanted, else one per NeuronCore, one per GPU, or all CPU cores but one.
 
-    Raises UserProblem for more workers than NeuronCores, each of which belongs to one process.
+    Several models share the NeuronCores; on other targets each has one worker. Raises UserProblem for more workers in all
+    than NeuronCores, each of which belongs to one process.
     """
     if target in NEURON:
         found = len(neuron_cores.visible_cores(target))
-        if wanted is not None and wanted > found:
-            raise UserProblem(f"--workers {wanted}: there are {found} NeuronCores, and each takes one worker")
-        return wanted or found
-    if target == "cuda":
-        return wanted or len(gpus())
-    return wanted or max(1, cores - 1)
+        share = wanted or found // models
+        if not 0 < share * models <= found:
+            asked = f"--workers {wanted}" if wanted else "one worker each"
+            of = f", {models} models" if models > 1 else ""
+            raise UserProblem(f"{asked}{of}: there are {found} NeuronCores, and each takes one worker")
+        return share
+    if wanted or models > 1:
+        return wanted or 1
+    return len(gpus()) if target == "cuda" else max(1, cores - 1)
 
 
 def describe(target: str, cores: int) -> str:

@@ -1,4 +1,4 @@
-"""Serving: TorchServe with one archive, started until it answers, stopped until nothing of it is left."""
+"""Serving: TorchServe with its archives, started until each answers, stopped until nothing of it is left."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NEEDED = {"url", "pid", "pgid", "start_ticks", "boot_id", "temp"}
 
 @dataclass(frozen=True)
 class Wish:
-    """What to start: an archive for a target, on five ports from the first, as `serve start --help` says."""
+    """What to start: archives for a target, on five ports from the first, as `serve start --help` says."""
 
     target: str
-    archive: Path
+    archives: tuple[Path, ...]
     port: int
     workers: int | None
     threads: int
@@ -47,15 +47,15 @@ class Wish:
 
 
 def start(wish: Wish) -> int:
-    """Start a server; return 0 when a real request has been answered.
+    """Start a server; return 0 when each of its models has answered a real request.
 
     Raises UserProblem, MissingDevice or BuildProblem.
     """
     cores = cores_of(wish.cpus)
     require_target(wish.target)
     device.require_device(wish.target)
-    workers = device.workers_for(wish.target, wish.workers, len(cores))
-    facts = check_archive(wish)
+    workers = device.workers_for(wish.target, wish.workers, len(cores), len(wish.archives))
+    facts = check_archives(wish)
     device.require_package(wish.target)
     java = java_home(os.environ)
     state = wish.state.resolve()
@@ -63,7 +63,8 @@ def start(wish: Wish) -> int:
     ports = choose_ports(wish.port)
     prepare(state)
     neuron = neuron_cores_of(wish.target)
-    server = Server(wish.archive.resolve(), state, temporary_folder(), java, ports, workers, wish.threads, cores, neuron)
+    models = {made["task"]: archive.resolve() for made, archive in zip(facts, wish.archives)}
+    server = Server(models, state, temporary_folder(), java, ports, workers, wish.threads, cores, neuron)
     record = record_of(server, facts)
     # A cancelled job is ended by SIGTERM: it shall clean up as Ctrl-C does.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -79,9 +80,10 @@ def start(wish: Wish) -> int:
         raise BuildProblem(f"cannot start: {error}; log: {state / LOG}") from error
     finally:
         signal.signal(signal.SIGTERM, before)
-    print(f"serving  {record['model']} ({record['version']}), workers {workers}, threads {wish.threads}")
-    print(f"engine   {facts['engine']}, {facts['precision']}{instructions(facts['target'])}")
-    print(f"url      {record['url']}/predictions/intent")
+    for made in facts:
+        print(f"serving  {made['name']} ({made['version']}), workers {workers}, threads {wish.threads}")
+        print(f"engine   {made['engine']}, {made['precision']}{instructions(made['target'])}")
+        print(f"url      {record['url']}/predictions/{made['task']}")
     print(f"token    {record['token_file']}")
     print(f"stop     python -m model serve stop --state {wish.state}", flush=True)
     return 0
@@ -93,15 +95,18 @@ def instructions(target: str) -> str:
     return f" ({', '.join(found)})" if found else ""
 
 
-def record_of(server: Server, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what server.json says of a server that is about to be launched."""
+def record_of(server: Server, facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what server.json says of a server that is about to be launched; of several models the first stands for it."""
+    models = {
+        made["task"]: {"model": made["name"], "version": made["version"], "archive": str(server.models[made["task"]])}
+        for made in facts
+    }
     return {
         "url": f"http://{HOST}:{server.ports['inference']}",
         "token_file": str(server.state / "key_file.json"),
-        "target": facts["target"],
-        "model": facts["name"],
-        "version": facts["version"],
-        "archive": str(server.archive),
+        "target": facts[0]["target"],
+        **models[facts[0]["task"]],
+        "models": models,
         "workers": server.workers,
         "threads": server.threads,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -129,26 +134,42 @@ def status(state: Path) -> int:
     if record is None or not is_alive(record):
         print("nothing is running")
         return 1
-    print(f"running  {record['model']} ({record['version']}) on {record['target']} since {record['started']}")
-    print(f"url      {record['url']}/predictions/intent")
+    for name, made in record["models"].items():
+        print(f"running  {made['model']} ({made['version']}) on {record['target']} since {record['started']}")
+        print(f"url      {record['url']}/predictions/{name}")
     return 0
 
 
-def check_archive(wish: Wish) -> dict[str, Any]:
-    """Return artefact.json of the archive; say so where its parity was not checked.
+def check_archives(wish: Wish) -> list[dict[str, Any]]:
+    """Return what is in the archives. Raises UserProblem where they cannot be served together."""
+    found: dict[str, Path] = {}
+    facts = []
+    for path in wish.archives:
+        made = check_archive(path, wish.target)
+        if made["task"] in found:
+            raise UserProblem(f"{path}: {found[made['task']]} is served as {made['task']} already; leave one of them out")
+        found[made["task"]] = path
+        facts.append(made)
+    if len({path.resolve().parent for path in wish.archives}) > 1:
+        raise UserProblem(f"{wish.archives[-1]}: TorchServe takes all its archives from one folder; put them into one")
+    return facts
+
+
+def check_archive(path: Path, target: str) -> dict[str, Any]:
+    """Return artefact.json of an archive and its task; say so where its parity was not checked.
 
     Raises UserProblem where it is missing, broken or for another target.
     """
-    if not wish.archive.is_file():
-        raise UserProblem(f"{wish.archive}: no such archive; build one with `python -m model build`")
+    if not path.is_file():
+        raise UserProblem(f"{path}: no such archive; build one with `python -m model build`")
     try:
-        facts = read_facts(wish.archive)
+        facts = read_facts(path)
     except (ValueError, OSError) as error:
-        raise UserProblem(f"{wish.archive}: the archive cannot be used: {error}; build it again") from error
-    if facts["target"] != wish.target:
-        raise UserProblem(f"{wish.archive}: built for the target {facts['target']}, not {wish.target}")
+        raise UserProblem(f"{path}: the archive cannot be used: {error}; build it again") from error
+    if facts["target"] != target:
+        raise UserProblem(f"{path}: built for the target {facts['target']}, not {target}")
     if not facts["parity"] or facts["parity"].get("not_run"):
-        print(f"note     {wish.archive}: parity was not checked; build it again on this machine to check it")
+        print(f"note     {path}: parity was not checked; build it again on this machine to check it")
     return facts
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from neuron_cores import VISIBLE_CORES, format_cores
 
 from model import ROOT
-from model.archive import MODEL_NAME
 from model.ports import HOST
 from model.problem import BuildProblem
 
@@ -33,9 +32,9 @@ DEATHS = ("backend worker process died", "load model failed", "failed to start")
 
 @dataclass(frozen=True)
 class Server:
-    """Everything that shapes one TorchServe."""
+    """Everything that shapes one TorchServe; models are archives of one folder by the name that each is served under."""
 
-    archive: Path
+    models: dict[str, Path]
     state: Path
     temp: Path
     java: Path
@@ -55,8 +54,8 @@ def command(server: Server) -> list[str]:
         sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs",
         "--ts-config", str(server.config),
         *logging,
-        "--model-store", str(server.archive.parent),
-        "--models", f"{MODEL_NAME}={server.archive.name}",
+        "--model-store", str(next(iter(server.models.values())).parent),
+        "--models", *(f"{name}={archive.name}" for name, archive in server.models.items()),
     ]  # fmt: skip
 
 
@@ -106,26 +105,26 @@ def launch(server: Server) -> subprocess.Popen[bytes]:
 
 
 def wait_until_ready(server: Server, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Return when a real request has been answered and every worker is ready to answer the next.
+    """Return when each model has answered a real request and every worker is ready to answer the next.
 
     Raises BuildProblem with the cause and the log's path.
     """
     deadline_s = time.monotonic() + timeout_s
     dots = sys.stderr.isatty()
-    answered = False
+    silent = list(server.models)
     question: http.client.HTTPConnection | None = None
     try:
         while True:
-            if answered:
-                if ready_workers(server) >= server.workers:
-                    return
-                time.sleep(TICK_S)
-            else:
-                question = question or ask(server)
+            if silent:
+                question = question or ask(server, silent[0])
                 if question is not None and has_answer(question):
-                    answered = status_of(question) == 200
+                    silent = silent[1:] if status_of(question) == 200 else silent
                     question.close()
                     question = None
+            else:
+                if all(ready_workers(server, name) >= server.workers for name in server.models):
+                    return
+                time.sleep(TICK_S)
             cause = failure(server, process, deadline_s, timeout_s)
             if cause is not None:
                 raise BuildProblem(f"TorchServe did not start: {cause}; log: {server.state / LOG}")
@@ -138,14 +137,14 @@ def wait_until_ready(server: Server, process: subprocess.Popen[bytes], timeout_s
             print(file=sys.stderr)
 
 
-def ask(server: Server) -> http.client.HTTPConnection | None:
-    """Send a request and return its connection; None, after a moment, while the server takes none."""
+def ask(server: Server, name: str) -> http.client.HTTPConnection | None:
+    """Send a model a request and return its connection; None, after a moment, while the server takes none."""
     token = token_of("inference", server.state)
     if token is not None:
         connection = http.client.HTTPConnection(HOST, server.ports["inference"], timeout=5)
         try:
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request("POST", f"/predictions/{MODEL_NAME}", QUESTION, headers)
+            connection.request("POST", f"/predictions/{name}", QUESTION, headers)
             return connection
         except OSError:
             connection.close()
@@ -166,12 +165,12 @@ def status_of(connection: http.client.HTTPConnection) -> int | None:
         return None
 
 
-def ready_workers(server: Server) -> int:
-    """Return how many workers have loaded the model. The first answer says so of one only."""
+def ready_workers(server: Server, name: str) -> int:
+    """Return how many workers have loaded a model. The first answer says so of one only."""
     connection = http.client.HTTPConnection(HOST, server.ports["management"], timeout=5)
     try:
         headers = {"Authorization": f"Bearer {token_of('management', server.state)}"}
-        connection.request("GET", f"/models/{MODEL_NAME}", headers=headers)
+        connection.request("GET", f"/models/{name}", headers=headers)
         models = json.loads(connection.getresponse().read())
         return sum(worker["status"] == "READY" for worker in models[0]["workers"])
     except (OSError, http.client.HTTPException, ValueError, KeyError):

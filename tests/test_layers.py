@@ -16,6 +16,8 @@ PURE = {
     "arrival_spec",
     "arrivals",
     "calibration",
+    "call_graph",
+    "calls",
     "chat_log",
     "compare",
     "compare_report",
@@ -87,6 +89,7 @@ RIM = {
     "timer",
     "tokenizer_file",
     "traces",
+    "turns",
     "turnstile",
 }
 EDGE = {"__main__", "cli", "describe_command", "locust_adapter"}

@@ -134,3 +134,11 @@ def test_a_trace_counts_from_its_first_arrival(tmp_path):
     path = tmp_path / "trace.csv"
     path.write_text("at_s,text\n100.5,hi\n100.5,you\n\n102,there\n")
     assert calibrated.read_trace(path).tolist() == [0.0, 0.0, 1.5]
+
+
+def test_a_run_of_turns_is_no_calibration(tmp_path, capsys):
+    folder = make_run(tmp_path / "turns", quiet_ms(), timeout_s=10.0, calls={"intent": [], "act": ["intent"]})
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["forecast", str(folder), "--rate", "50"])
+    assert ended.value.code == 2
+    assert "its arrivals are turns of several calls" in capsys.readouterr().err

@@ -99,6 +99,13 @@ def test_repeated_runs_of_different_kinds_are_refused(tmp_path, capsys):
     assert "holds runs of different kinds: 2 differs from 1" in refused(capsys, "compare", tmp_path / "s", tmp_path / "b")
 
 
+def test_turns_of_other_calls_are_another_kind_of_run(tmp_path):
+    a = make_run(tmp_path / "a", latency_ms(200), calls={"scope": [], "intent": ["scope"]})
+    b = make_run(tmp_path / "b", latency_ms(200))
+    (difference,) = compare.differences(sides.read(a), sides.read(b))
+    assert "scope, intent after scope" in difference
+
+
 def test_the_gate_has_three_exit_codes(tmp_path, capsys):
     base, same, slow, short = (
         make_run(tmp_path / name, latency_ms(count, factor, seed))

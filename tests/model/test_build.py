@@ -72,7 +72,7 @@ def test_the_same_artefact_gives_the_same_archive_wherever_and_whenever(order, t
     shutil.copytree(order.store / "artefacts" / "tiny-cpu-fp32", copy)
     for path in copy.iterdir():
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    second = build.archive_step(copy, "cpu", tmp_path / "second.mar")
+    second = build.archive_step(copy, "cpu", "intent", tmp_path / "second.mar")
     assert of_file(first) == of_file(second)
 
 
@@ -264,6 +264,29 @@ def test_bert_base_is_twelve_layers_of_768(order):
 def test_the_default_corpus_leaves_the_name_alone(order):
     assert build.name_of(replace(order, model="minilm", corpus=build.DEFAULT_CORPUS)) == "minilm"
     assert build.name_of(replace(order, model="minilm")) == "minilm-tiny"
+
+
+def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column(order, monkeypatch, capsys):
+    lines = tiny.CORPUS.replace("\tintent\t", "\turgency\t").splitlines(keepends=True)
+    order.corpus.write_text("".join(lines) + "hm\t\ttrain\n", encoding="utf-8")
+    monkeypatch.setattr(build, "new_minilm", lambda *_: (tiny.tiny_classifier(), tiny.tiny_tokenizer(order.store)))
+    order = replace(order, model="minilm", task="urgency")
+    path = build.build(order)
+    assert path.name == "urgency-minilm-tiny-cpu-fp32.mar"
+    facts = archive.read_facts(path)
+    assert (facts["task"], facts["name"]) == ("urgency", "urgency-minilm-tiny")
+    card = json.loads((order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.json").read_text())
+    assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, build.TASK_EPOCHS["urgency"])
+    assert card["corpus"]["utterances"] == {"train": 45, "val": 0, "test": 15}
+    assert "- Task: urgency" in (order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.md").read_text()
+    assert build.name_of(replace(order, corpus=build.OTHER_TASKS_CORPUS)) == "urgency-minilm"
+
+
+def test_a_task_s_name_is_part_of_paths_and_checked(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["build", "--task", "../x"])
+    assert caught.value.code == 2
+    assert "../x is not a task's name" in capsys.readouterr().err
 
 
 def test_the_encoder_is_the_published_one(tmp_path, monkeypatch):

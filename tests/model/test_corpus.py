@@ -43,6 +43,15 @@ def test_reads(tmp_path, content, expected):
     assert read_corpus(write(tmp_path, content)).utterances == tuple(Utterance(*row) for row in expected)
 
 
+def test_another_task_has_a_column_of_its_own_and_may_leave_utterances_out(tmp_path):
+    path = write(tmp_path, "text\tintent\tact\na\tgreet\tsocial\nb\t\tquestion\nc\tgreet\t \n")
+    assert read_corpus(path, "act").utterances == (Utterance("a", "social", "train"), Utterance("b", "question", "train"))
+    with pytest.raises(UserProblem, match=r":3: the intent is empty"):
+        read_corpus(path)
+    with pytest.raises(UserProblem, match=r":1: the header names no column urgency"):
+        read_corpus(path, "urgency")
+
+
 @pytest.mark.parametrize(
     ("content", "line", "problem"),
     [
@@ -106,3 +115,33 @@ def test_the_shipped_corpus_reads():
     assert corpus.counts()["train"] > 1000
     assert corpus.counts()["test"] > 200
     assert {u.intent for u in corpus.split("test")} <= {u.intent for u in corpus.split("train")}
+
+
+TASKS = {
+    "language": {"english", "german", "french", "spanish"},
+    "scope": {"in_scope", "out_of_scope"},
+    "product": {"installation", "licence", "billing", "account", "sales", "application", "help", "other"},
+    "urgency": {"low", "normal", "high"},
+    "act": {"question", "request", "statement", "social"},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_assistant_s_corpus_has_labels_of_every_kind_to_train_and_to_test_on(task):
+    corpus = read_corpus(ROOT / "corpus" / "assistant.tsv", task)
+    assert {u.intent for u in corpus.split("train")} == {u.intent for u in corpus.split("test")} == TASKS[task]
+    # Where one label is nearly all, a model that knows nothing but it would pass for a good one.
+    assert min(sum(u.intent == label for u in corpus.utterances) for label in TASKS[task]) >= 70
+
+
+def test_the_assistant_s_corpus_holds_the_support_corpus_with_its_split():
+    support = read_corpus(ROOT / "corpus" / "support.tsv").utterances
+    labelled = read_corpus(ROOT / "corpus" / "assistant.tsv", "product").utterances
+    assert [(u.text, u.split) for u in labelled] == [(u.text, u.split) for u in support]
+    products = {(u.intent, wide.intent) for u, wide in zip(support, labelled, strict=True)}
+    assert len(products) == len({intent for intent, _ in products})
+    scopes = {u.text: u.intent for u in read_corpus(ROOT / "corpus" / "assistant.tsv", "scope").utterances}
+    assert {(u.intent == "out_of_scope", scopes[u.text] == "out_of_scope") for u in support} == {
+        (True, True),
+        (False, False),
+    }

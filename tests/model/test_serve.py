@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -110,8 +112,8 @@ def test_stop_ends_workers_whose_front_end_was_killed_and_start_works_again(arch
     assert start(archive, state, "--workers", "2", "--cpus", "0") == 0
     record = read_record(state.resolve())
     alive, _ = leftovers(state, before)
-    found = server.Server(archive, state, state, state, record["ports"], 2, 1, {0})
-    assert server.ready_workers(found) == 2
+    found = server.Server({"intent": archive}, state, state, state, record["ports"], 2, 1, {0})
+    assert server.ready_workers(found, "intent") == 2
     workers = [pid for pid in alive if b"model_service_worker.py" in (Path("/proc") / str(pid) / "cmdline").read_bytes()]
     assert len(workers) == 2
     assert {frozenset(os.sched_getaffinity(pid)) for pid in alive} == {frozenset({0})}
@@ -121,6 +123,58 @@ def test_stop_ends_workers_whose_front_end_was_killed_and_start_works_again(arch
     os.kill(server.java_pid(Path(record["temp"])), signal.SIGKILL)
     assert main(["serve", "stop", "--state", str(state)]) == 0
     assert leftovers(state, before) == ([], set())
+
+
+@pytest.fixture(scope="module")
+def urgency(archive):
+    """A second archive beside the first, of another task."""
+    path = archive.with_name("urgency.mar")
+    with zipfile.ZipFile(archive) as mar:
+        manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
+    manifest["model"]["modelName"] = "urgency"
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as copy:
+        for name in source.namelist():
+            copy.writestr(name, json.dumps(manifest) if name == "MAR-INF/MANIFEST.json" else source.read(name))
+    return path
+
+
+def test_several_models_are_served_by_one_server_each_under_its_name(archive, urgency, state, capsys):
+    assert main(["serve", "start", "--archive", str(archive), str(urgency), "--state", str(state), "--port", "0"]) == 0
+    record = json.loads((state / "server.json").read_text())
+    assert {name: made["archive"] for name, made in record["models"].items()} == {
+        "intent": str(archive.resolve()), "urgency": str(urgency.resolve())
+    }  # fmt: skip
+    assert (record["archive"], record["workers"]) == (str(archive.resolve()), 1)
+    out = capsys.readouterr().out
+    for name in ("intent", "urgency"):
+        assert f"{record['url']}/predictions/{name}" in out
+        assert answer_of(record, name) == (200, "tiny")
+    assert answer_of(record, "language")[0] == 404
+    assert main(["serve", "status", "--state", str(state)]) == 0
+    assert capsys.readouterr().out.count("running  tiny") == 2
+
+
+def answer_of(record, name):
+    """Return the status of a question to a model, and the model that answered."""
+    token = json.loads(Path(record["token_file"]).read_text())["inference"]["key"]
+    connection = http.client.HTTPConnection(record["url"].partition("://")[2], timeout=30)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection.request("POST", f"/predictions/{name}", json.dumps({"text": "where is my order"}), headers)
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    return response.status, body.get("model")
+
+
+def test_archives_that_cannot_be_served_together_are_refused(archive, urgency, state, tmp_path, capsys):
+    for second, problem in (
+        (archive, "is served as intent already"),
+        (shutil.copy(urgency, tmp_path), "TorchServe takes all its archives from one folder"),
+    ):
+        arguments = ["serve", "start", "--archive", str(archive), str(second), "--state", str(state), "--port", "0"]
+        assert main(arguments) == 2
+        assert problem in one_line(capsys.readouterr().err)
+    assert not state.exists()
 
 
 def test_stop_without_a_server_says_so(state, capsys):
@@ -313,7 +367,7 @@ def test_every_core_is_used_unless_told_otherwise():
 
 def wish(archive, state):
     found = ports.choose_ports(0)
-    return server.Server(archive, state, state, Path("/java"), found, 3, 2, {0})
+    return server.Server({"intent": archive}, state, state, Path("/java"), found, 3, 2, {0})
 
 
 def test_the_environment_of_the_server_is_clean(tmp_path, monkeypatch):
@@ -356,4 +410,4 @@ def test_a_wish_is_what_the_command_line_says(archive, state, monkeypatch):
     seen = []
     monkeypatch.setattr("model.serve.start", lambda made: seen.append(made) or 0)
     assert main(["serve", "start", "--archive", str(archive), "--state", str(state)]) == 0
-    assert seen == [Wish("cpu", archive, 8080, None, 1, None, state, None)]
+    assert seen == [Wish("cpu", (archive,), 8080, None, 1, None, state, None)]

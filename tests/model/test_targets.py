@@ -218,6 +218,24 @@ def test_the_device_says_how_many_workers_there_are(tmp_path, monkeypatch, targe
         assert device.workers_for(target, wanted, 4) == workers
 
 
+@pytest.mark.parametrize(
+    ("target", "wanted", "workers"), [("cpu", None, 1), ("cpu", 2, 2), ("cuda", None, 1), ("inf1", None, 2)]
+)
+def test_several_models_have_a_worker_each_or_share_the_neuroncores(tmp_path, monkeypatch, target, wanted, workers):
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "0-11")
+    with machine.gpu(tmp_path):
+        assert device.workers_for(target, wanted, 4, 6) == workers
+
+
+def test_more_models_than_neuroncores_are_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
+    with (
+        machine.inferentia(tmp_path, 4),
+        pytest.raises(UserProblem, match="one worker each, 6 models: there are 4 NeuronCores"),
+    ):
+        device.workers_for("inf1", None, 8, 6)
+
+
 def test_more_workers_than_neuroncores_are_refused(tmp_path, monkeypatch):
     monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
     with machine.inferentia(tmp_path, 2), pytest.raises(UserProblem, match="--workers 8: there are 2 NeuronCores"):
