@@ -7,7 +7,7 @@ that is valid but too short for its objective is invalid too, and says how much 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chatload.objective import LATENCIES, MISSED, UNDECIDED, Clause, Estimate
@@ -20,6 +20,7 @@ _LAG_SHARE = 0.10
 _LAG_FLOOR_MS = 1.0
 _CPU_SHARE = 0.90
 _TREND = 1.5
+_CUT_SHORT = "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
 _POISSON_BOUND = 3.29  # standard deviations: 99.9 % of Poisson counts lie within
 
 
@@ -76,9 +77,7 @@ def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: fl
     faults = invalidities(summary, objective, conduct)
     missed = [explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
     if aborted and not faults and not missed:
-        faults = [
-            "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
-        ]
+        faults = [_CUT_SHORT]
     if faults:
         return Verdict(INVALID, (*aborted, *faults), judgements, (*aborted, *faults))
     if missed:
@@ -108,6 +107,13 @@ def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -
         *_offered_faults(summary, conduct),
         *_steadiness_faults(conduct),
     ]
+
+
+def generator_faults(content: Mapping) -> list[str]:
+    """Those of a finished run's faults that are not the server's doing, from the content of its run.json."""
+    conduct = Conduct(**content["run"]["conduct"])
+    servers = {*_steadiness_faults(conduct), f"aborted: {conduct.aborted}", _CUT_SHORT}
+    return [fault for fault in content["verdict"]["faults"] if fault not in servers]
 
 
 def _lag_faults(summary: dict) -> list[str]:
