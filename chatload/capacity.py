@@ -102,7 +102,7 @@ def probe(content: Mapping, step: Step, clauses: Sequence[Clause]) -> Probe:
     wanted = [clause.subject for clause in latency_clauses(clauses)]
     return Probe(
         rate=step.rate,
-        answer=_answer(verdict.generator_faults(content), judged, missed),
+        answer=_answer(verdict.faults_beside_the_server(content), judged, missed),
         purpose=step.purpose,
         latency_ms={name: _estimate(summary["latency_ms"][name], name in missed) for name in wanted},
         samples=summary["planned"],
@@ -114,8 +114,8 @@ def probe(content: Mapping, step: Step, clauses: Sequence[Clause]) -> Probe:
     )
 
 
-def _answer(generator_faults: Sequence[str], judged: Mapping, missed: Sequence[str]) -> str:
-    if generator_faults:
+def _answer(faults: Sequence[str], judged: Mapping, missed: Sequence[str]) -> str:
+    if faults:
         return INVALID
     if missed:  # steady or not: a server that cannot keep up misses its objective the more, the longer it lasts
         return FAIL

@@ -1,10 +1,13 @@
-"""Command line: chatload report, compare, cost, forecast, history. Files, arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, compare, cost, forecast, history, watch. Files, arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 from chatload import (
@@ -20,6 +23,7 @@ from chatload import (
     forecast,
     forecast_report,
     history,
+    live,
     objective,
     prices,
     runfolder,
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cost(commands)
     _add_forecast(commands)
     _add_history(commands)
+    _add_watch(commands)
     return parser
 
 
@@ -253,6 +258,33 @@ def _history(options: argparse.Namespace) -> None:
         _write(options.html, plot_page.trend(rows))
     if unread:
         raise runs.RunsError("; ".join(unread))
+
+
+def _add_watch(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="a running run as it stands, a line of JSON a second, until it is finished",
+        description="Reads the folder of a run that goes on, and prints how it stands as one line of JSON a second\n"
+        "(docs/reference/live.md). It gives way to every other process.",
+        epilog="example: chatload watch results/20260101-120000-chatbot-1f3a",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.set_defaults(command=_watch)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    os.nice(19)
+    watch, state = live.Watch(options.run), ""
+    with contextlib.suppress(BrokenPipeError):  # whoever wanted to know is gone
+        while state != live.FINISHED:
+            began_s = time.monotonic()
+            found = watch.snapshot()
+            state = found["state"]
+            print(json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")), flush=True)
+            time.sleep(max(1.0 - (time.monotonic() - began_s), 0.1) if state != live.FINISHED else 0)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it exits
 
 
 def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:

@@ -8,6 +8,7 @@ used next, so that the pool is as small as the load allows. Nothing here ever bl
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import ssl
@@ -116,6 +117,11 @@ class Client:
         pending = self._pending
         while pending and (pending[0][1].serial != pending[0][2] or pending[0][1].state in (_IDLE, _CLOSED)):
             pending.popleft()
+
+    def oldest_s(self) -> float:
+        """The intended time of the oldest request that is still out; infinite when none is."""
+        self.trim()
+        return self._pending[0][1].intended_s if self._pending else math.inf
 
     def _record_unsent(self, intended_s: float, utterance: int, outcome: int) -> None:
         never = samples.NEVER

@@ -25,6 +25,7 @@ _TIME_BINS = 100
 _LATENCY_BINS = 60
 _MOMENTS = 400
 _SLICES = 10
+_REST = "connect, queue, network"
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 _WORDS = (1, 4, 7, 11, 16, 26)  # an utterance belongs to the last of these that it has words for
 
@@ -258,6 +259,27 @@ def _bands(window: np.ndarray) -> tuple[Band, ...]:
     return tuple(bands)
 
 
+def where(window: np.ndarray) -> dict[str, dict[str, float]]:
+    """Where the time of a window's answers goes: for each part of their latency its mean and its median, in ms.
+
+    The means add up to the mean latency.
+    """
+    answers = window[samples.answered(window)]
+    if not len(answers):
+        return {}
+    means = _parts_ms(answers)
+    service_ms = (answers["done_s"] - answers["sent_s"]) * 1e3
+    rest_ms = service_ms - answers["tokenize_ms"] - answers["infer_ms"]
+    values = {
+        "lag": (answers["sent_s"] - answers["intended_s"]) * 1e3,
+        "service": service_ms,
+        _REST: np.maximum(rest_ms, 0.0),
+        "tokenize": answers["tokenize_ms"],
+        "infer": answers["infer_ms"],
+    }
+    return {name: {"mean": mean, "p50": float(np.median(values[name]))} for name, mean in means.items()}
+
+
 def _parts_ms(answers: np.ndarray) -> dict[str, float]:
     lag_ms = float((answers["sent_s"] - answers["intended_s"]).mean() * 1e3)
     service_ms = float((answers["done_s"] - answers["sent_s"]).mean() * 1e3)
@@ -266,7 +288,7 @@ def _parts_ms(answers: np.ndarray) -> dict[str, float]:
         return {"lag": lag_ms, "service": service_ms}
     # The server's clock is not the client's: where it claims more than was waited, nothing is left for the rest.
     rest_ms = max(service_ms - tokenize_ms - infer_ms, 0.0)
-    return {"lag": lag_ms, "connect, queue, network": rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
+    return {"lag": lag_ms, _REST: rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
 
 
 def _length(utterance: Utterance) -> int:

@@ -37,6 +37,7 @@ from chatload import (
     corpus,
     corpus_file,
     duration,
+    feed,
     fold,
     generator,
     locust_table,
@@ -52,7 +53,7 @@ from chatload import (
 
 logger = logging.getLogger("chatload")
 
-_ROWS, _END, _STOP = "chatload_rows", "chatload_end", "chatload_stop"
+_ROWS, _PULSE, _END, _STOP = "chatload_rows", "chatload_pulse", "chatload_end", "chatload_stop"
 _DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
 # Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
@@ -128,6 +129,7 @@ class _Session:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
+        self.feed = feed.Feed()
         self._generator: generator.Generator | None = None
         self._run: _Run | None = None
         self._streams = 0
@@ -156,6 +158,7 @@ class _Session:
         assert runner is not None
         if self.is_master:
             runner.register_message(_ROWS, self._on_rows)
+            runner.register_message(_PULSE, self._on_pulse)
             runner.register_message(_END, self._on_end)
         if self.is_worker:
             runner.register_message(_STOP, self._on_stop, concurrent=True)  # it drains, which takes a while
@@ -283,6 +286,8 @@ class _Session:
         }
         folder = Path(wanted.results) if wanted.results else Path("results") / run_id
         self._run = _Run(folder, header, utterances, workers)
+        if self.environment.web_ui is not None:
+            self.feed.follow(folder)
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
@@ -348,7 +353,7 @@ class _Session:
             part=part,
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
-        self._generator = generator.Generator(plan, self._keep)
+        self._generator = generator.Generator(plan, self._keep, self._beat)
         self._generator.start()
         self._generator.set_streams(self._streams, self._stream_rate)
 
@@ -368,6 +373,17 @@ class _Session:
             runner = self.environment.runner
             assert isinstance(runner, WorkerRunner)
             runner.send_message(_ROWS, {"worker": runner.worker_index, "rows": rows, "labels": labels})
+
+    def _beat(self, pulse: generator.Pulse) -> None:
+        if self._run is not None:
+            self._run.parts.beat(0, pulse.as_json())
+        elif self.is_worker:
+            assert self.environment.runner is not None
+            self.environment.runner.send_message(_PULSE, pulse.as_json())
+
+    def _on_pulse(self, environment: Environment, msg: Any) -> None:
+        if self._run is not None:
+            self._run.parts.beat(msg.data["worker"], msg.data)
 
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
@@ -443,6 +459,7 @@ class _Session:
             print(self._report, flush=True)
 
     def _on_quitting(self, **_: Any) -> None:
+        self.feed.close()
         runner = self.environment.runner
         assert runner is not None
         if self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
@@ -484,6 +501,7 @@ class _Run:
             logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
         elif changed:
             self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
+            runfolder.write_json(self.folder, self.header, None, None)
         self._users = users
 
     def is_hopeless(self, rows: bytes) -> bool:
