@@ -19,7 +19,6 @@ from chatload.capacity import End, Plan, Probe, Step
 from chatload.objective import Estimate
 
 WARMUP_S = 5.0
-_LOOKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of a probe's time at which it may turn out to be decided
 _ABORT_S = 5.0
 _ANSWERS = {objective.MET: capacity.PASS, objective.MISSED: capacity.FAIL, objective.UNDECIDED: capacity.UNDECIDED}
 
@@ -68,7 +67,7 @@ def search(queue: Queue, plan: Plan, seed: int) -> tuple[list[Probe], End]:
 def _probe(queue: Queue, step: Step, plan: Plan, draw: np.random.Generator) -> Probe:
     at_s, latency_ms = _latencies(queue, step, draw)
     end_s = _aborted_s(at_s, latency_ms, plan.clauses[0].limit, step.most_s)
-    for look_s in (share * step.most_s for share in _LOOKS):
+    for look_s in (*capacity.looks_s(step), step.most_s):
         found = _judge(step, plan, at_s, latency_ms, min(look_s, end_s))
         if found.answer != capacity.UNDECIDED or look_s >= end_s:
             break

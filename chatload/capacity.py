@@ -25,6 +25,7 @@ _STEEPEST, _LEAST = 4.0, 1.5  # upwards, from rate to rate
 _BEYOND = 1.05  # what the curve points to, so that the limit is passed
 _SHOWN = 0.25  # what the curve shows less sharply than this, it does not show
 _WORTH_TELLING = 0.15  # a wider interval is no answer
+_ABORT_S = 5.0
 _SPARE = 1.1  # a Poisson count may fall short of its mean
 
 
@@ -127,6 +128,23 @@ def _estimate(read: Mapping, missed: bool) -> Estimate:
     if read["low"] is None:
         return Estimate(math.inf, math.inf, math.inf) if missed else Estimate(None, None, None)
     return Estimate(read["value"], read["low"], math.inf if read["high"] is None else read["high"])
+
+
+def abort_rule(clauses: Sequence[Clause]) -> str:
+    """What ends a probe that is beyond hope (as --abort-when has it): half of the answers took twice the strictest limit."""
+    limit_ms = max(2 * min(clause.limit for clause in latency_clauses(clauses)), 1.0)
+    return f"p50>{limit_ms:g}ms,errors>50% for {_ABORT_S:g}s"
+
+
+def looks_s(step: Step) -> list[float]:
+    """After how many measured seconds to ask whether a probe is decided; who always asks finds it decided by chance."""
+    return [share * step.most_s for share in (1 / 8, 1 / 4, 1 / 2)]
+
+
+def is_decided(judged: Mapping) -> bool:
+    """Whether a verdict so far (a snapshot's) says what a longer probe would say."""
+    missed = any(said["answer"] == MISSED for said in judged["objective"])
+    return missed or judged["outcome"] == PASS
 
 
 def decide(probes: Sequence[Probe], plan: Plan) -> Step | End:

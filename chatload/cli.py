@@ -1,4 +1,4 @@
-"""Command line: chatload report, compare, cost, forecast, history, watch. Files, arguments and exit codes; no arithmetic."""
+"""Command line: chatload report, capacity, compare, cost, ... Files, arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chatload import (
     arrivals,
     calibrated,
     calibration,
+    capacity_report,
     compare,
     compare_report,
     cost,
@@ -78,12 +79,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     report.set_defaults(command=_report)
+    _add_capacity(commands)
     _add_compare(commands)
     _add_cost(commands)
     _add_forecast(commands)
     _add_history(commands)
     _add_watch(commands)
     return parser
+
+
+def _add_capacity(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "capacity",
+        help="print a capacity search's report again",
+        description="Prints the report of a search from its capacity.json, and writes its report.html anew.",
+        epilog="example: chatload capacity results/20260101-120000-capacity-1f3a",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the search's folder")
+    parser.set_defaults(command=_capacity)
+
+
+def _capacity(options: argparse.Namespace) -> None:
+    from chatload import plot_page  # takes half a second to import
+
+    path = options.folder / capacity_report.FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        capacity_report.check(found)
+    except OSError as error:
+        raise OptionError(
+            f"{options.folder} is not a search's folder: {path.name} cannot be read ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise OptionError(f"{path} is damaged or of another version of chatload ({error})") from error
+    report = capacity_report.text(found, str(options.folder))
+    _write(options.folder / "report.html", plot_page.capacity(found, report))
+    print(report, end="")
 
 
 def _add_compare(commands: argparse._SubParsersAction) -> None:

@@ -1,16 +1,16 @@
-"""Plot page: a comparison, or the history of runs, as one HTML file with plots that needs no network."""
+"""Plot page: a comparison, the history of runs, or a capacity search, as one HTML file with plots that needs no network."""
 
 from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from bokeh.embed import file_html
 from bokeh.layouts import column
-from bokeh.models import DataRange1d, FixedTicker, HoverTool, LayoutDOM
+from bokeh.models import BoxAnnotation, DataRange1d, FixedTicker, HoverTool, LayoutDOM, Span
 from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
@@ -20,6 +20,8 @@ from chatload.compare import Side
 
 _LABELS = 12  # on an axis
 _COLOURS = ("#0067a5", "#c14a00", "#00785a", "#8f3f97", "#6b7580", "#7a5a00")  # told apart by the colour-blind too
+_MARKERS = {"pass": "circle", "fail": "x", "undecided": "diamond", "invalid": "square"}
+_OPEN = 3  # times the value: where an interval without an upper end is cut
 _NINES: dict[float | str, Any] = {  # where -log10 of the share above a percentile lies
     0.0: "0",
     0.3010299956639812: "p50",
@@ -51,6 +53,37 @@ def trend(rows: Sequence[history.Row]) -> str:
     for kind, runs in history.kinds(rows).items():
         parts += [_words(f"<h3>{html.escape(kind)}</h3>"), _trend(runs)]
     return _page("chatload history", parts, history.text(rows))
+
+
+def capacity(found: Mapping[str, Any], report: str) -> str:
+    """Latency over the offered rate with intervals, a dashed line at each limit, the answer marked; ``report`` below.
+
+    ``found`` is the content of a search's capacity.json.
+    """
+    plots: list[LayoutDOM] = [_latency_over_rate(found, name, limit_ms) for name, limit_ms in found["limit_ms"].items()]
+    return _page("chatload capacity", plots, report)
+
+
+def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> figure:
+    plot = _plot(f"{name} of latency, ms", "log")
+    plot.xaxis.axis_label = "offered, /s"
+    for colour, (answer, marker) in zip(_COLOURS, _MARKERS.items(), strict=False):
+        told = [one for one in found["probes"] if one["answer"] == answer and one["p"][name]["value"] is not None]
+        values = [one["p"][name] for one in told]
+        rates = [one["rate"] for one in told]
+        highs = [_OPEN * value["value"] if value["high"] is None else value["high"] for value in values]
+        plot.segment(rates, [value["low"] for value in values], rates, highs, color=colour, alpha=0.5, line_width=3)
+        source = {"x": rates, "y": [value["value"] for value in values], "run": [one["folder"] for one in told]}
+        if told:
+            plot.scatter("x", "y", source=source, color=colour, size=9, marker=marker, legend_label=answer)
+    plot.add_layout(Span(location=limit_ms, dimension="width", line_color=_COLOURS[1], line_dash="dashed"))
+    if found["answer"]:
+        plot.add_layout(BoxAnnotation(left=found["answer"]["low"], right=found["answer"]["high"], fill_alpha=0.15))
+        plot.add_layout(Span(location=found["answer"]["rate"], dimension="height", line_color=_COLOURS[2]))
+    plot.add_tools(HoverTool(tooltips=[("probe", "@run"), ("/s", "@x{0.0}"), ("ms", "@y{0.00}")]))
+    if plot.legend:
+        plot.legend.location = "top_left"
+    return plot
 
 
 def _trend(runs: Sequence[history.Row]) -> figure:
@@ -85,9 +118,10 @@ def _label(plot: figure, labels: dict[float | str, Any]) -> None:
     plot.xaxis.major_label_overrides = labels
 
 
-def _plot(y: str) -> figure:
-    plot = figure(y_axis_label=y, height=420, tools="pan,box_zoom,reset,save")
-    plot.y_range = DataRange1d(start=0)
+def _plot(y: str, scale: str = "linear") -> figure:
+    plot = figure(y_axis_label=y, y_axis_type=scale, height=420, tools="pan,box_zoom,reset,save")
+    if scale == "linear":
+        plot.y_range = DataRange1d(start=0)
     plot.sizing_mode = "stretch_width"
     plot.toolbar.logo = None
     return plot

@@ -104,7 +104,7 @@ def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -
 
 
 def faults_beside_the_server(content: Mapping) -> list[str]:
-    """A finished run's faults without those that a server which cannot keep up brings about; ``content`` is its run.json's."""
+    """The faults in a run.json's content, without those that a server which cannot keep up brings about."""
     conduct = Conduct(**content["run"]["conduct"])
     servers = {*_steadiness_faults(conduct), f"aborted: {conduct.aborted}", _CUT_SHORT}
     return [fault for fault in content["verdict"]["faults"] if fault not in servers]
