@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from chatload import duration, latency_curve, verdict
 from chatload.latency_curve import Crossing, Point
-from chatload.objective import LATENCIES, MISSED, Clause, Estimate
+from chatload.objective import LATENCIES, MET, MISSED, Clause, Estimate
 from chatload.verdict import FAIL, INVALID, PASS
 
 UNDECIDED = "undecided"
@@ -141,10 +141,14 @@ def looks_s(step: Step) -> list[float]:
     return [share * step.most_s for share in (1 / 8, 1 / 4, 1 / 2)]
 
 
-def is_decided(judged: Mapping) -> bool:
-    """Whether a verdict so far (a snapshot's) says what a longer probe would say."""
-    missed = any(said["answer"] == MISSED for said in judged["objective"])
-    return missed or judged["outcome"] == PASS
+def is_decided(judged: Mapping, clauses: Sequence[Clause]) -> bool:
+    """Whether a verdict so far (a snapshot's) says what a longer probe would say: missed, or every latency met.
+
+    Errors that are rare take more samples to be proved rare than most probes have; only the last one has to.
+    """
+    answers = {clause.subject: said["answer"] for clause, said in zip(clauses, judged["objective"], strict=True)}
+    latencies = [answers[clause.subject] for clause in latency_clauses(clauses)]
+    return MISSED in answers.values() or (all(answer == MET for answer in latencies) and not judged["faults"])
 
 
 def decide(probes: Sequence[Probe], plan: Plan) -> Step | End:
@@ -261,7 +265,8 @@ def _between(low: float | None, high: float, best: Crossing | None, probes: Sequ
 
 
 def _step(rate: float, purpose: str, plan: Plan) -> Step:
-    """A probe at ``rate``, long enough for the samples that its clauses need at the least."""
-    needs = [duration.needed(clause, rate) for clause in plan.clauses]
+    """A probe at ``rate``, long enough for what its latencies need at the least; the last one for all clauses."""
+    clauses = plan.clauses if purpose == CONFIRM else latency_clauses(plan.clauses)
+    needs = [duration.needed(clause, rate) for clause in clauses]
     least_s = max((count for count in needs if count is not None), default=0) * _SPARE / rate
     return Step(rate, max(plan.probe_s, least_s), purpose)

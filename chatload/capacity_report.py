@@ -20,7 +20,7 @@ _WHERE = {
     "tokenize": "server: tokenize",
     "infer": "server: infer",
 }
-_SAID = {capacity.FOUND: "FOUND", capacity.NONE: "NONE", capacity.UNDECIDED: "NOT DECIDED", SEARCHING: "STILL SEARCHING"}
+_SAID = {capacity.FOUND: "FOUND", capacity.NONE: "NONE", capacity.UNDECIDED: "NOT DECIDED", SEARCHING: "NOT FINISHED"}
 
 
 def probe(found: Probe, content: Mapping, folder: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def content(
         "objective": facts["objective"],
         "limit_ms": {clause.subject: clause.limit for clause in capacity.latency_clauses(plan.clauses)},
         "answer": None if end is None or end.answer is None else _crossing(end.answer),
-        "so_far": None if best is None else _crossing(best),
+        "so_far": None if best is None or end is not None else _crossing(best),
         "reason": "" if end is None else end.reason,
         "bracket": [low, high],
         "saturation": {"throughput": _saturation(probes)},
@@ -132,7 +132,7 @@ def rate_text(rate: float | None) -> str:
 def text(found: Mapping, folder: str) -> str:
     """What is printed at the end of a search, from capacity.json's content."""
     lines = [f"chatload capacity: {found['host']} within {found['objective']}", "", *_table(found), ""]
-    lines += [f"  capacity   {_SAID[found['state']]}{_answer(found['answer'])}"]
+    lines += [f"  capacity   {_SAID[found['state']]}{_answer(found['answer'] or found['so_far'])}"]
     lines += [f"    - {found['reason']}"] if found["reason"] else []
     lines += (
         [f"  full load  {rate_text(found['saturation']['throughput'])} answered"]

@@ -10,7 +10,7 @@ from typing import Protocol
 import gevent
 from gevent.event import Event
 
-from chatload import capacity, settings
+from chatload import capacity, objective, settings
 from chatload.keeper import Keeper
 from chatload.search import Search
 
@@ -93,6 +93,6 @@ class Prober:
             if self._over.wait(max(began_s + wanted.warmup_s + look_s + _SNAPSHOT_S - time.monotonic(), 0)):
                 return
             snapshot = self._stage.snapshot
-            if snapshot and capacity.is_decided(json.loads(snapshot)["verdict"]):
+            if snapshot and capacity.is_decided(json.loads(snapshot)["verdict"], objective.parse(wanted.objective)):
                 return
         self._over.wait(max(began_s + wanted.run_time_s - time.monotonic(), 0))

@@ -59,7 +59,36 @@ def test_it_starts_at_the_lowest_rate_for_as_long_as_the_clauses_need():
     assert capacity.decide([], PLAN) == Step(20.0, 60.0, capacity.BRACKET)
     slow = capacity.decide([], replace(PLAN, lowest_rate=2.0))
     assert isinstance(slow, Step)
-    assert slow.most_s == pytest.approx(368 * 1.1 / 2, rel=0.01)  # errors<1% and p99 need 368 samples
+    assert slow.most_s == pytest.approx(368 * 1.1 / 2, rel=0.01)  # p99 needs 368 samples
+
+
+def test_only_the_last_probe_is_as_long_as_rare_errors_need():
+    """errors<0.1% takes 3,688 samples without one: three minutes at the lowest rate, seven seconds at the answer."""
+    strict = replace(PLAN, clauses=objective.parse("p99<100ms,errors<0.1%"), probe_s=5.0, precision=0.2)
+    first = capacity.decide([], strict)
+    near = [probe(rate, 1e3 / (60 - rate / 10), samples=10**7) for rate in (300, 400, 480)]
+    last = capacity.decide([*near, probe(520, 1e3 / 8, capacity.FAIL, 10**7, missed=("p99",))], strict)
+    assert isinstance(first, Step)
+    assert isinstance(last, Step)
+    assert first.most_s == pytest.approx(368 * 1.1 / 20, rel=0.01)
+    assert last.purpose == capacity.CONFIRM
+    assert last.rate == pytest.approx(500, rel=0.05)
+    assert last.most_s == pytest.approx(3_688 * 1.1 / last.rate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("answers", "faults", "decided"),
+    [
+        (("met", "undecided"), [], True),
+        (("not decided yet", "met"), [], False),
+        (("missed", "undecided"), ["not in steady state"], True),
+        (("met", "missed"), [], True),
+        (("met", "met"), ["not in steady state"], False),
+    ],
+)
+def test_a_probe_is_decided_when_a_clause_is_missed_or_all_latencies_are_met(answers, faults, decided):
+    judged = {"objective": [{"answer": answer} for answer in answers], "faults": faults}
+    assert capacity.is_decided(judged, CLAUSES) == decided
 
 
 def test_it_rises_in_large_steps_while_latency_is_far_from_the_limit():

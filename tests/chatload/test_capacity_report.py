@@ -32,6 +32,7 @@ FOUND = {
     "objective": "p99<100ms",
     "limit_ms": {"p99": 100.0},
     "answer": {"rate": 420.0, "low": 410.0, "high": 431.0},
+    "so_far": None,
     "reason": "confirmed at 419/s",
     "saturation": {"throughput": 500.0},
     "knee": {"rate": 419.0, "folder": "probe-419", "lag": 0.05, "queue": 9.0, "tokenize": 0.1, "infer": 2.0},

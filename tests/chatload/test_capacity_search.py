@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatload import capacity_report, queueing
-from tests.chatload.runs import content, rows_of, wait_until
+from tests.chatload.runs import content, free_port, rows_of, wait_until
 
 SCENARIO = "locustfiles/capacity.py"
 SHORT = ("--headless", "--warmup", "500ms", "--probe-time", "3s", "--precision", "20%", "--rate", "100")
@@ -76,3 +76,42 @@ def test_a_mistake_is_refused_before_the_first_request(stand_in, locust, argumen
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not locust.results.exists()
+
+
+FROM_THE_PAGE = """
+import gevent
+from locust import events
+from chatload.locust_adapter import Stream
+
+class Calm(Stream):
+    corpus = "corpus/support.tsv"
+    warmup = "500ms"
+    probe_time = "3s"
+
+@events.init.add_listener
+def ask(environment, **_):
+    session = environment.chatload_session
+
+    def ask_and_stop():
+        session.start_search("p90<900ms,errors<5%")
+        while not (session.search_state() or {"probes": []})["probes"]:
+            gevent.sleep(0.1)
+        session.stop_search()
+
+    gevent.spawn_later(2, ask_and_stop)
+"""
+
+
+def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, locust):
+    scenario = locust.folder / "calm.py"
+    scenario.write_text(FROM_THE_PAGE)
+    port = ("--web-port", str(free_port()))
+    process = locust.start("--host", stand_in("null"), "--rate", "100", *port, scenario=str(scenario))
+    wait_until(lambda: (locust.results / "report.html").exists(), 40)
+    process.send_signal(signal.SIGTERM)
+    done = locust.wait(process)
+    found = found_in(locust.results)
+    assert found["reason"].startswith("interrupted after 1 probes")
+    assert found["objective"] == "p90<900ms,errors<5%"
+    assert found["probes"][0]["rate"] == 100
+    assert done.stdout.count("chatload capacity: ") == 1
