@@ -450,6 +450,11 @@ class _Session:
         """How the last search stands (the content of capacity.json); None where there was none."""
         return None if self._search is None else runfolder.plain(self._search.state())
 
+    @property
+    def search(self) -> dict | None:
+        """For the live page: search_state."""
+        return self.search_state()
+
     def search_tick(self) -> tuple[int, float] | None:
         """What the load shape asks for: one stream until the search has begun."""
         if self._prober is None or self._search is None:
@@ -475,8 +480,7 @@ class _Session:
     def users(self) -> int:
         return self._users
 
-    @property
-    def snapshot(self) -> bytes:
+    def latest(self) -> bytes:
         return self.feed.latest
 
     def begin_probe(self, wanted: settings.Settings) -> keeper.Keeper:

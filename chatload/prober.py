@@ -25,8 +25,7 @@ class Stage(Protocol):
     def users(self) -> int:
         """How many users there are, once they have all been started."""
 
-    @property
-    def snapshot(self) -> bytes:
+    def latest(self) -> bytes:
         """The latest snapshot of the run that goes on (docs/reference/live.md); empty before the first."""
 
     def begin_probe(self, wanted: settings.Settings) -> Keeper:
@@ -92,7 +91,7 @@ class Prober:
         for look_s in capacity.looks_s(step):
             if self._over.wait(max(began_s + wanted.warmup_s + look_s + _SNAPSHOT_S - time.monotonic(), 0)):
                 return
-            snapshot = self._stage.snapshot
+            snapshot = self._stage.latest()
             if snapshot and capacity.is_decided(json.loads(snapshot)["verdict"], objective.parse(wanted.objective)):
                 return
         self._over.wait(max(began_s + wanted.run_time_s - time.monotonic(), 0))
