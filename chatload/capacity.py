@@ -100,10 +100,10 @@ def probe(content: Mapping, step: Step, clauses: Sequence[Clause]) -> Probe:
     run, summary, judged = content["run"], content["summary"], content["verdict"]
     answers = {clause.subject: said["answer"] for clause, said in zip(clauses, judged["objective"], strict=True)}
     missed = tuple(subject for subject, answer in answers.items() if answer == MISSED)
-    wanted = [clause.subject for clause in latency_clauses(clauses)]
+    wanted = {clause.subject: clause.limit for clause in latency_clauses(clauses)}
     return Probe(
         rate=step.rate,
-        answer=_answer(verdict.faults_beside_the_server(content), judged, missed),
+        answer=_answer(verdict.faults_of_a_probe(content, min(wanted.values())), answers, judged),
         purpose=step.purpose,
         latency_ms={name: _estimate(summary["latency_ms"][name], name in missed) for name in wanted},
         samples=summary["planned"],
@@ -115,12 +115,16 @@ def probe(content: Mapping, step: Step, clauses: Sequence[Clause]) -> Probe:
     )
 
 
-def _answer(faults: Sequence[str], judged: Mapping, missed: Sequence[str]) -> str:
+def _answer(faults: Sequence[str], answers: Mapping[str, str], judged: Mapping) -> str:
     if faults:
         return INVALID
-    if missed:  # steady or not: a server that cannot keep up misses its objective the more, the longer it lasts
+    if MISSED in answers.values():  # steady or not: a server that cannot keep up misses the more, the longer it lasts
         return FAIL
-    return PASS if judged["outcome"] == PASS else UNDECIDED
+    return PASS if _is_steady(judged) and all(answer == MET for answer in answers.values()) else UNDECIDED
+
+
+def _is_steady(judged: Mapping) -> bool:
+    return all(fault.startswith(verdict.LATE) for fault in judged["faults"])
 
 
 def _estimate(read: Mapping, missed: bool) -> Estimate:
@@ -148,7 +152,7 @@ def is_decided(judged: Mapping, clauses: Sequence[Clause]) -> bool:
     """
     answers = {clause.subject: said["answer"] for clause, said in zip(clauses, judged["objective"], strict=True)}
     latencies = [answers[clause.subject] for clause in latency_clauses(clauses)]
-    return MISSED in answers.values() or (all(answer == MET for answer in latencies) and not judged["faults"])
+    return MISSED in answers.values() or (all(answer == MET for answer in latencies) and _is_steady(judged))
 
 
 def decide(probes: Sequence[Probe], plan: Plan) -> Step | End:

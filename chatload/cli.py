@@ -306,7 +306,10 @@ def _add_watch(commands: argparse._SubParsersAction) -> None:
 
 
 def _watch(options: argparse.Namespace) -> None:
-    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):  # even the lowest priority may keep a generator on the same core waiting for milliseconds
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
     watch, state = live.Watch(options.run), ""
     with contextlib.suppress(BrokenPipeError):  # whoever wanted to know is gone
         while state != live.FINISHED:

@@ -18,6 +18,7 @@ EXIT_CODES = {PASS: 0, FAIL: 1, INVALID: 2}
 
 _LAG_SHARE = 0.10
 _LAG_FLOOR_MS = 1.0
+LATE = "the generator was late"
 CPU_SHARE = 0.90
 _TREND = 1.5
 _CUT_SHORT = "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
@@ -103,11 +104,18 @@ def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -
     ]
 
 
-def faults_beside_the_server(content: Mapping) -> list[str]:
-    """The faults in a run.json's content, without those that a server which cannot keep up brings about."""
+def faults_of_a_probe(content: Mapping, limit_ms: float) -> list[str]:
+    """The faults in a run.json's content that leave it open whether the server is faster than ``limit_ms``.
+
+    Not among them: what a server that cannot keep up brings about, and a lag below a tenth of the limit. Latency counts from
+    the intended time, so lag makes a server look slower, never faster.
+    """
     conduct = Conduct(**content["run"]["conduct"])
-    servers = {*_steadiness_faults(conduct), f"aborted: {conduct.aborted}", _CUT_SHORT}
-    return [fault for fault in content["verdict"]["faults"] if fault not in servers]
+    harmless = [*_steadiness_faults(conduct), f"aborted: {conduct.aborted}", _CUT_SHORT]
+    lag_ms = content["summary"]["lag_ms"]["p99"]["value"]
+    late = lag_ms is None or lag_ms > _LAG_SHARE * limit_ms
+    faults = [fault for fault in content["verdict"]["faults"] if fault not in harmless]
+    return [fault for fault in faults if late or not fault.startswith(LATE)]
 
 
 def generator_faults(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
@@ -159,7 +167,7 @@ def _lag_faults(summary: dict) -> list[str]:
         return []
     name = held.percentile
     return [
-        f"the generator was late: lag {name} {format_ms(held.value_ms)} ms is above {format_ms(held.bound_ms)} ms "
+        f"{LATE}: lag {name} {format_ms(held.value_ms)} ms is above {format_ms(held.bound_ms)} ms "
         f"(10 % of the latency {name}, at least 1 ms); give it a core of its own or more processes"
     ]
 

@@ -162,14 +162,22 @@ def test_an_objective_without_a_latency_bounds_no_rate():
 # --- reading a probe ------------------------------------------------------------------------------------------------
 
 
-def content(outcome: str, answers: tuple[str, str], p99: dict, faults: tuple[str, ...] = (), **conduct: object) -> dict:
+def content(
+    outcome: str, answers: tuple[str, str], p99: dict, faults: tuple[str, ...] = (), lag_ms: float = 0.1, **conduct: object
+) -> dict:
     """As much of a run.json as a probe is read from."""
     happened = verdict.Conduct(expected=1_000, poisson=True, **conduct)  # type: ignore[arg-type]
     throughput = {"value": 99.0, "low": 98.0, "high": 100.0}
     objective_json = [{"clause": c.text, "answer": a, "reason": ""} for c, a in zip(CLAUSES, answers, strict=True)]
     return {
         "run": {"duration_s": 10.0, "conduct": asdict(happened)},
-        "summary": {"latency_ms": {"p99": p99}, "planned": 1_000, "throughput": throughput, "offered_rate": 100.0},
+        "summary": {
+            "lag_ms": {"p99": {"value": lag_ms}},
+            "latency_ms": {"p99": p99},
+            "planned": 1_000,
+            "throughput": throughput,
+            "offered_rate": 100.0,
+        },
         "verdict": {"outcome": outcome, "reasons": ["so"], "faults": list(faults), "objective": objective_json},
     }
 
@@ -203,8 +211,18 @@ def test_an_aborted_probe_is_undecided_unless_it_missed():
     assert read("fail", ("missed", "met"), SLOW, (), aborted="p50>200ms").answer == capacity.FAIL
 
 
+LATE = f"{verdict.LATE}: ..."
+
+
 def test_a_fault_of_the_generator_makes_a_probe_invalid_whatever_the_latency():
-    assert read("invalid", ("missed", "met"), SLOW, ("the generator was late: ...",)).answer == capacity.INVALID
+    assert read("invalid", ("missed", "met"), SLOW, ("1 worker(s) lost",)).answer == capacity.INVALID
+    assert read("invalid", ("missed", "met"), SLOW, (LATE,), lag_ms=11.0).answer == capacity.INVALID
+
+
+def test_a_lag_below_a_tenth_of_the_limit_cannot_make_a_slow_server_look_fast():
+    assert read("invalid", ("met", "met"), FAST, (LATE,), lag_ms=9.0).answer == capacity.PASS
+    assert read("invalid", ("missed", "met"), SLOW, (LATE,), lag_ms=9.0).answer == capacity.FAIL
+    assert read("invalid", ("met", "undecided"), FAST, (LATE,), lag_ms=9.0).answer == capacity.UNDECIDED
 
 
 def test_failures_that_reach_into_the_percentile_are_infinite_and_too_few_samples_unknown():
