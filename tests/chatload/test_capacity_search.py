@@ -13,7 +13,7 @@ from chatload import capacity_report, queueing
 from tests.chatload.runs import content, free_port, rows_of, wait_until
 
 SCENARIO = "locustfiles/capacity.py"
-SHORT = ("--headless", "--warmup", "500ms", "--probe-time", "3s", "--precision", "20%", "--rate", "100")
+SHORT = ("--headless", "--warmup", "500ms", "--probe-time", "3s", "--precision", "40%", "--rate", "20")
 
 
 def found_in(folder: Path) -> dict:
@@ -22,17 +22,17 @@ def found_in(folder: Path) -> dict:
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one", "two"])
 def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, processes):
-    """M/D/1 of 5 ms: its p90 passes 30 ms at 186/s of 200/s. A busy machine can only make it slower."""
-    host = stand_in("md1", "--service", "0.005")
+    """M/D/1 of 20 ms: its p90 passes 150 ms at 42/s of 50/s. Probes of three seconds do not say more than roughly."""
+    assert queueing.md1_latency_percentile_s(42, 0.02, 0.9) == pytest.approx(0.15, rel=0.05)
+    host = stand_in("md1", "--service", "0.02")
     done = locust.run(
-        *SHORT, "--host", host, "--objective", "p90<30ms,errors<5%", *processes, scenario=SCENARIO, timeout_s=150
+        *SHORT, "--host", host, "--objective", "p90<150ms,errors<5%", *processes, scenario=SCENARIO, timeout_s=150
     )
     found = found_in(locust.results)
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == {"found": 0, "none": 1, "undecided": 2}[found["state"]]
     assert found["state"] == "found", (found["reason"], done.stderr)
-    assert queueing.md1_latency_percentile_s(186, 0.005, 0.9) == pytest.approx(0.03, rel=0.05)
-    assert 186 * 0.6 < found["answer"]["rate"] < 186 * 1.2
+    assert 42 * 0.6 < found["answer"]["rate"] < 42 * 1.5
     runs = [content(locust.results / probe["folder"]) for probe in found["probes"]]
     assert [run["run"]["rate"] for run in runs] == pytest.approx([probe["rate"] for probe in found["probes"]])
     assert [run["run"]["seed"] for run in runs] == list(range(1, len(runs) + 1))
@@ -47,7 +47,7 @@ def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, proce
 
 def test_an_interrupted_search_keeps_its_probes(stand_in, locust):
     process = locust.start(*SHORT, "--host", stand_in("null"), "--objective", "p99<900ms", scenario=SCENARIO)
-    wait_until(lambda: (locust.results / "probe-02" / "parts").exists() and rows_of(locust.results / "probe-02") > 50, 40)
+    wait_until(lambda: (locust.results / "probe-02" / "parts").exists() and rows_of(locust.results / "probe-02") > 20, 40)
     os.kill(process.pid, signal.SIGINT)
     done = locust.wait(process)
     found = found_in(locust.results)
@@ -106,12 +106,12 @@ def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, 
     scenario = locust.folder / "calm.py"
     scenario.write_text(FROM_THE_PAGE)
     port = ("--web-port", str(free_port()))
-    process = locust.start("--host", stand_in("null"), "--rate", "100", *port, scenario=str(scenario))
+    process = locust.start("--host", stand_in("null"), "--rate", "50", *port, scenario=str(scenario))
     wait_until(lambda: (locust.results / "report.html").exists(), 40)
     process.send_signal(signal.SIGTERM)
     done = locust.wait(process)
     found = found_in(locust.results)
     assert found["reason"].startswith("interrupted after 1 probes")
     assert found["objective"] == "p90<900ms,errors<5%"
-    assert found["probes"][0]["rate"] == 100
+    assert found["probes"][0]["rate"] == 50
     assert done.stdout.count("chatload capacity: ") == 1
