@@ -26,6 +26,12 @@ OBJECTIVE ?= p95<250ms,errors<1%
 ABORT_WHEN ?=
 GATE_ABORT_WHEN := errors>50%,p50>5s for 10s
 SCENARIO ?= locustfiles/chatbot.py
+# A capacity search: its lowest rate, how long a probe may measure, and the instance type that its answers are priced on.
+FROM ?= 20
+PROBE_TIME ?= 60s
+INSTANCE ?=
+CAPACITY_OBJECTIVE := p99<100ms,errors<0.1%
+CAPACITY_SCENARIO := locustfiles/capacity.py
 HOST ?=
 TOKEN_FILE ?=
 RESULTS ?=
@@ -66,13 +72,16 @@ BUILD_CORPUS = $(if $(filter intent,$(TASK))$(filter-out file,$(origin CORPUS)),
 # The models behind the assistant (locustfiles/assistant.py).
 TASKS := intent language scope product urgency act
 BUILD = $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --seed "$(SEED)" --task "$(TASK)" $(BUILD_CORPUS)
-LOAD := $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--arrivals "$(ARRIVALS)") --corpus "$(CORPUS)" --seed "$(SEED)" \
-	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
+LOAD = $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--arrivals "$(ARRIVALS)") --corpus "$(CORPUS)" --seed "$(SEED)" \
+	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(LENGTH) $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
+# A search ends by itself.
+LENGTH = $(if $(filter $(CAPACITY_SCENARIO),$(SCENARIO)),--probe-time "$(PROBE_TIME)" --instance "$(INSTANCE)",$(RUN_TIME))
+RUN_TIME =
 # The server that make serve-* started, where no other is named.
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
-.PHONY: help setup lock check test test-floor model models inprocess serve-cpu serve-assistant serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui benchmark-engine report compare ab
+.PHONY: help setup lock check test test-floor model models inprocess serve-cpu serve-assistant serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui capacity benchmark-engine report compare ab
 
 help: ## print this
 	@echo "chatload: where should a chatbot's model run, on how many machines, and what will customers wait?"
@@ -195,6 +204,8 @@ verify: $(READY) ## the whole acceptance on TARGET=: device, compile, parity, co
 stop: ## stop what make serve-* started
 	@$(PYTHON) -m model serve stop
 
+bench gate load ab: RUN_TIME = --run-time "$(DURATION)"
+
 bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an open-loop run, report, stop
 	@mkdir -p .serve/bench
 	@$(BUILD) | tee .serve/bench/build.log
@@ -204,18 +215,22 @@ bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an ope
 	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
 		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
-	echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; \
+	$(if $(RUN_TIME),echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; )\
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \
-		--host "$$url" --token-file .serve/bench/key_file.json --run-time "$(DURATION)"
+		--host "$$url" --token-file .serve/bench/key_file.json
 
 gate: $(READY) ## what CI runs: make bench that fails fast; junit.xml, summary.md and report.html in RESULTS=
 	@$(MAKE) bench ABORT_WHEN="$(if $(ABORT_WHEN),$(ABORT_WHEN),$(GATE_ABORT_WHEN))"
 
 load: $(READY) ## a scenario without web UI, against HOST= (default: what make serve-* started)
-	@$(LOAD) --headless --only-summary --run-time "$(DURATION)" $(TARGET_OPTIONS)
+	@$(LOAD) --headless --only-summary $(TARGET_OPTIONS)
 
 ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
+
+capacity: $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own
+	@$(MAKE) $(if $(HOST)$(wildcard .serve/server.json),load,bench) SCENARIO="$(CAPACITY_SCENARIO)" RATE="$(FROM)" ARRIVALS=poisson \
+		OBJECTIVE="$(if $(filter file,$(origin OBJECTIVE)),$(CAPACITY_OBJECTIVE),$(OBJECTIVE))"
 
 benchmark-engine: $(READY) ## the generator against servers of known latency and beside its peers (half an hour, two idle cores)
 	@$(PY) -m benchmarks.engine $(PARTS)
@@ -241,7 +256,7 @@ ab: $(READY) ## ROUNDS= runs each of A_HOST= and B_HOST= (or A_ARCHIVE=, B_ARCHI
 				$$([ $$last -gt 0 ] && echo --cpus 1-$$last) > "$$out/server.txt"; \
 			host=$$($(PY) -c 'import json; print(json.load(open(".serve/ab/server.json"))["url"])'); token=.serve/ab/key_file.json; \
 		fi; \
-		$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup --run-time "$(DURATION)" \
+		$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \
 			--seed "$$(( $(SEED) + $$2 - 1 ))" --host "$$host" --token-file "$$token" --results "$$out/$$1/$$2" \
 			> "$$out/$$1-$$2.txt" || true; \
 		stop; \

@@ -25,8 +25,10 @@ from locust.rpc import Message, zmqrpc
 
 from benchmarks.engine import ROOT, stand_in
 from chatload import samples
+from chatload.generator import Pulse
 
 _REPORT_S = 0.25
+_PULSE_S = 1.0
 
 
 class SimulatedWorker:
@@ -68,13 +70,17 @@ class SimulatedWorker:
                 self.send("chatload_end", facts)
 
     def _report(self) -> None:
-        self.epoch_s = time.perf_counter()
+        self.epoch_s, beaten_s = time.perf_counter(), 0.0
         while self.running:
             now_s = time.perf_counter() - self.epoch_s
             due = int(now_s * self.rate) - self.reported
             rows = b"".join(samples.pack(now_s, now_s, now_s + 0.01, 0, 0, 0, 0.1, 1.0, 100) for _ in range(due))
             self.send("chatload_rows", {"worker": self.number, "rows": rows, "labels": ["greet"]})
             self.reported += due
+            if now_s - beaten_s >= _PULSE_S:
+                rates = [] if beaten_s else [(0.0, self.rate)]
+                beaten_s = now_s
+                self.send("chatload_pulse", Pulse(self.number, None, now_s, now_s, 0, rates, []).as_json())
             gevent.sleep(_REPORT_S)
 
 

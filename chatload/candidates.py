@@ -52,7 +52,7 @@ def read(instance: str, path: Path, dollars_per_hour: float, workers: int, timeo
         return _measured(instance, file, dollars_per_hour)
     run, row = calibrated.read(path, workers), runs.row(path, str(path))
     candidate = Candidate(instance, dollars_per_hour, run.about, run.calibration, timeout_s or run.timeout_s)
-    return Source(candidate, path, run.objective, row.model, row.corpus)
+    return Source(candidate, path, run.objective, row.conditions["model"], row.conditions["corpus"])
 
 
 def common_objective(sources: Sequence[Source], asked: str | None) -> tuple[objective.Clause, ...]:

@@ -1,10 +1,13 @@
-"""Command line: chatload report, compare, cost, forecast, plan, history, describe. Arguments and exit codes; no sums."""
+"""Command line: chatload report, capacity, compare, cost, ... Files, arguments and exit codes; no arithmetic."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 from chatload import (
@@ -13,6 +16,7 @@ from chatload import (
     calibrated,
     calibration,
     candidates,
+    capacity_report,
     chat_log,
     compare,
     compare_report,
@@ -23,6 +27,7 @@ from chatload import (
     forecast,
     forecast_report,
     history,
+    live,
     objective,
     plan,
     plan_report,
@@ -82,13 +87,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     report.set_defaults(command=_report)
+    _add_capacity(commands)
     _add_compare(commands)
     _add_cost(commands)
     _add_forecast(commands)
     _add_plan(commands)
     _add_history(commands)
     describe_command.add(commands)
+    _add_watch(commands)
     return parser
+
+
+def _add_capacity(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "capacity",
+        help="print a capacity search's report again",
+        description="Prints the report of a search from its capacity.json, and writes its report.html anew.",
+        epilog="example: chatload capacity results/20260101-120000-capacity-1f3a",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the search's folder")
+    parser.set_defaults(command=_capacity)
+
+
+def _capacity(options: argparse.Namespace) -> None:
+    from chatload import capacity_page  # takes half a second to import
+
+    path = options.folder / capacity_report.FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        capacity_report.check(found)
+    except OSError as error:
+        raise OptionError(
+            f"{options.folder} is not a search's folder: {path.name} cannot be read ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise OptionError(f"{path} is damaged or of another version of chatload ({error})") from error
+    report = capacity_report.text(found, str(options.folder))
+    _write(options.folder / "report.html", capacity_page.render(found, report))
+    print(report, end="")
 
 
 def _add_compare(commands: argparse._SubParsersAction) -> None:
@@ -353,6 +390,36 @@ def _history(options: argparse.Namespace) -> None:
         _write(options.html, plot_page.trend(rows))
     if unread:
         raise runs.RunsError("; ".join(unread))
+
+
+def _add_watch(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="a running run as it stands, a line of JSON a second, until it is finished",
+        description="Reads the folder of a run that goes on, and prints how it stands as one line of JSON a second\n"
+        "(docs/reference/live.md). It gives way to every other process.",
+        epilog="example: chatload watch results/20260101-120000-chatbot-1f3a",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.set_defaults(command=_watch)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    if hasattr(os, "SCHED_IDLE"):  # even the lowest priority may keep a generator on the same core waiting for milliseconds
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
+    watch, state = live.Watch(options.run), ""
+    with contextlib.suppress(BrokenPipeError):  # whoever wanted to know is gone
+        while state != live.FINISHED:
+            began_s = time.monotonic()
+            found = watch.snapshot()
+            state = found["state"]
+            print(json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")), flush=True)
+            time.sleep(max(1.0 - (time.monotonic() - began_s), 0.1) if state != live.FINISHED else 0)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it exits
 
 
 def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:

@@ -8,6 +8,7 @@ used next, so that the pool is as small as the load allows. Nothing here ever bl
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import ssl
@@ -41,6 +42,9 @@ class Target:
 
 class Due(Protocol):
     """What is sent: arrivals.Arrival, or turns.Call. As a tuple it goes whole to ``record``."""
+
+    @property
+    def intended_s(self) -> float: ...
 
     @property
     def utterance(self) -> int: ...
@@ -149,6 +153,14 @@ class Client:
         self._append(intended_s, sent_s, done_s, utterance, predicted, outcome, tokenize_ms, infer_ms, size, tokens, *others)
         if self.done is not None:
             self.done(arrival)
+
+    def oldest_s(self) -> float:
+        """The intended time of the oldest request that is still out; infinite when none is."""
+        # Turns that were held are sent later than others that were intended after them.
+        out = (waiting for _, waiting, serial in self._pending if waiting.serial == serial)
+        return min(
+            (waiting.arrival.intended_s for waiting in out if waiting.state not in (_IDLE, _CLOSED)), default=math.inf
+        )
 
     def record_unsent(self, arrival: Due, outcome: int) -> None:
         """Appends the sample of an arrival that was never sent."""

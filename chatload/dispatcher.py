@@ -65,6 +65,11 @@ class Dispatcher:
         self._alarm = alarm
         self._arm()
 
+    @property
+    def due_s(self) -> float:
+        """The intended time of the next arrival, or the plan's end."""
+        return self._schedule.due_s if self.stopped_s is None else self.stopped_s
+
     def set_rate(self, rate: float) -> None:
         """From now on, offer ``rate`` arrivals per second."""
         if self.stopped_s is None:

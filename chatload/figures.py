@@ -25,6 +25,7 @@ _TIME_BINS = 100
 _LATENCY_BINS = 60
 _MOMENTS = 400
 _SLICES = 10
+_REST = "connect, queue, network"
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
@@ -256,6 +257,28 @@ def _bands(window: np.ndarray) -> tuple[Band, ...]:
     return tuple(bands)
 
 
+def where(window: np.ndarray) -> dict[str, dict[str, float]]:
+    """Where the time of a window's answers goes: for each part of their latency its mean and its median, in ms.
+
+    The means add up to the mean latency.
+    """
+    answers = window[samples.answered(window)]
+    if not len(answers):
+        return {}
+    means = _parts_ms(answers)
+    service_ms = (answers["done_s"] - answers["sent_s"]) * 1e3
+    rest_ms = service_ms - answers["tokenize_ms"] - answers["infer_ms"]
+    values = {
+        "lag": samples.lag_ms(answers),
+        "held": answers["held_s"] * 1e3,
+        "service": service_ms,
+        _REST: np.maximum(rest_ms, 0.0),
+        "tokenize": answers["tokenize_ms"],
+        "infer": answers["infer_ms"],
+    }
+    return {name: {"mean": mean, "p50": float(np.median(values[name]))} for name, mean in means.items()}
+
+
 def _parts_ms(answers: np.ndarray) -> dict[str, float]:
     held_ms = float(answers["held_s"].mean() * 1e3)
     waited = {"lag": float(samples.lag_ms(answers).mean())} | ({"held": held_ms} if held_ms else {})
@@ -265,7 +288,7 @@ def _parts_ms(answers: np.ndarray) -> dict[str, float]:
         return {**waited, "service": service_ms}
     # The server's clock is not the client's: where it claims more than was waited, nothing is left for the rest.
     rest_ms = max(service_ms - tokenize_ms - infer_ms, 0.0)
-    return {**waited, "connect, queue, network": rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
+    return {**waited, _REST: rest_ms, "tokenize": tokenize_ms, "infer": infer_ms}
 
 
 def _groups(found: Mapping[str, dict]) -> tuple[Group, ...]:

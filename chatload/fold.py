@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,19 +42,13 @@ def finish(folder: Path) -> dict:
     header = runfolder.read_json(folder)["run"]
     found = runfolder.read_parts(folder)
     facts = runfolder.read_facts(folder)
-    start_s = header["warmup_s"]
     end_s = _end_s(header, facts, found.rows)
-    header = {**header, "duration_s": max(end_s - start_s, 0.0), "generators": facts}
-    summary = {**_summarise(found, start_s, end_s), **_calls(folder, header, start_s, end_s)}
-    clauses = objective.parse(header["objective"])
-    conduct = _conduct(header, facts, found, start_s, end_s)
-    # A dealt plan's own rate in the measured window, which may be far from its mean over a day.
-    dealt = _planned(header).dealt and end_s > start_s
-    rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
-    judged = verdict.judge(summary, clauses, conduct, rate)
-    header = {**header, "conduct": asdict(conduct)}
+    header = {**header, "duration_s": max(end_s - header["warmup_s"], 0.0), "generators": facts}
+    judged = judge(header, facts, found, end_s)
+    summary = {**judged.summary, **_calls(folder, header, header["warmup_s"], end_s)}
+    header = {**header, "conduct": asdict(judged.conduct)}
     runfolder.write_parquet(folder, found, header["seed"])
-    runfolder.write_json(folder, header, summary, _verdict_json(judged, rate))
+    runfolder.write_json(folder, header, summary, verdict_json(judged.verdict, judged.rate))
     content = runfolder.read_finished(folder)
     _write_reports(folder, content, found)
     runfolder.remove_parts(folder)
@@ -70,6 +64,34 @@ def _calls(folder: Path, header: dict, start_s: float, end_s: float) -> dict:
     made = runfolder.read_calls(folder)
     runfolder.write_calls(folder, made, graph.names)
     return {"calls": calls.summarise(made.rows, graph, start_s, end_s)}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run's samples say up to some moment; ``rate`` is what its clauses were held to, arrivals per second."""
+
+    summary: dict
+    conduct: verdict.Conduct
+    verdict: verdict.Verdict
+    rate: float
+
+
+def judge(
+    header: dict, facts: list[dict], found: runfolder.Rows, end_s: float, share: float = 1.0, counted: dict | None = None
+) -> Judged:
+    """Summary and verdict of a run, from its warm-up to ``end_s``; ``facts`` are those of its live or ended workers.
+
+    Where ``found`` is only a ``share`` of the samples, drawn at random, ``counted`` is what the summary says by counting all
+    of them (statistics.tally).
+    """
+    start_s = header["warmup_s"]
+    summary = {**_summarise(found, start_s, end_s), **(counted or {})}
+    clauses = objective.parse(header["objective"])
+    conduct = _conduct(header, facts, found, start_s, end_s, share)
+    # A dealt plan's own rate in the measured window, which may be far from its mean over a day.
+    dealt = _planned(header).dealt and end_s > start_s
+    rate = conduct.expected / (end_s - start_s) if dealt else header["rate"]
+    return Judged(summary, conduct, verdict.judge(summary, clauses, conduct, rate), rate)
 
 
 def _publish(summary: Path) -> None:
@@ -116,7 +138,7 @@ def _summarise(found: runfolder.Rows, start_s: float, end_s: float) -> dict:
     repeated = messages.repeated(found.rows, found.worker, [utterance.text for utterance in found.utterances])
     return {
         **summary,
-        "repeated": statistics.proportion(repeated[measured], independent=True),
+        "repeated": statistics.proportion(repeated[measured], effect=1.0),
         "by_length": groups.by_length(window, found.utterances, found.labels),
         "by_intent": groups.by_intent(window, found.utterances, found.labels),
         "by_turn": groups.by_turn(window, found.labelled[measured]),
@@ -129,7 +151,9 @@ def _measured(rows: np.ndarray, start_s: float, end_s: float) -> np.ndarray:
     return inside[np.argsort(rows["intended_s"][inside], kind="stable")]
 
 
-def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: float, end_s: float) -> verdict.Conduct:
+def _conduct(
+    header: dict, facts: list[dict], found: runfolder.Rows, start_s: float, end_s: float, share: float
+) -> verdict.Conduct:
     duration_s = max(end_s - start_s, 0.0)
     ended = {fact["worker"] for fact in facts}
     lost = _lost(header["workers"] - len(facts), ended, found) if facts else ()
@@ -150,7 +174,7 @@ def _conduct(header: dict, facts: list[dict], found: runfolder.Rows, start_s: fl
     return verdict.Conduct(
         expected=expected,
         poisson=planned.poisson,
-        departs=steady and planned.poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"]),
+        departs=steady and planned.poisson and statistics.departs_from_poisson(rows["intended_s"], header["rate"] * share),
         lost=lost,
         interrupted=interrupted,
         aborted=aborted,
@@ -222,7 +246,8 @@ def _integral(rates: list[list[float]], start_s: float, end_s: float) -> float:
     return total
 
 
-def _verdict_json(judged: verdict.Verdict, rate: float) -> dict:
+def verdict_json(judged: verdict.Verdict, rate: float) -> dict:
+    """The verdict as run.json has it."""
     return {
         "outcome": judged.outcome,
         "reasons": list(judged.reasons),

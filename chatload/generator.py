@@ -44,6 +44,7 @@ from chatload.turnstile import Turnstile
 _TICK_S = 0.05
 _REPORT_S = 0.25
 _CPU_S = 2.0
+_PULSE_S = 1.0
 _SPARE_DESCRIPTORS = 64  # for everything that is not a connection to the target
 
 
@@ -114,6 +115,26 @@ class Facts:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Pulse:
+    """How a generator process fares now; what it reports with it makes its samples complete up to ``complete_s``.
+
+    That is the intended time of the oldest arrival that is not done: of what came later some is still out, and what is known
+    of it are its fast answers. ``rates`` and ``cpu`` are those of Facts that came since the last pulse.
+    """
+
+    worker: int
+    part: int | None
+    now_s: float
+    complete_s: float
+    in_flight: int
+    rates: list[tuple[float, float]]
+    cpu: list[tuple[float, float]]
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
 class Labels:
     """Codes of predicted intents: the corpus' intents first, then others in the order in which answers bring them."""
 
@@ -149,14 +170,17 @@ class Labels:
 
 
 class Generator:
-    """Plays ``plan``; hands rows of samples, the labels of their codes and rows of calls to ``report`` a few times a second.
+    """Plays ``plan``; hands rows of samples, the labels of their codes and rows of calls to ``report`` a few times a second,
+    and every second a pulse to ``beat``, after the rows that it speaks of.
 
     Its epoch is the moment of ``start``.
     """
 
-    def __init__(self, plan: Plan, report: Callable[[bytes, list[str], bytes], None]) -> None:
+    def __init__(self, plan: Plan, report: Callable[[bytes, list[str], bytes], None], beat: Callable[[Pulse], None]) -> None:
         self._plan = plan
         self._report = report
+        self._beat = beat
+        self._beaten = (0, 0)  # how many of the facts' rates and CPU readings the pulses have told
         self._labels = Labels(plan.utterances)
         self._record = Record()
         self._calls = Record(calls.ROW)
@@ -261,7 +285,7 @@ class Generator:
         return self._turnstile is not None and self._turnstile.holds
 
     def _tick(self) -> None:
-        reported_s = measured_s = self.now_s
+        reported_s = measured_s = beaten_s = self.now_s
         while True:
             gevent.sleep(_TICK_S)
             self._client.expire()
@@ -273,9 +297,23 @@ class Generator:
             if self.now_s - measured_s >= _CPU_S:
                 measured_s = self.now_s
                 self._measure_cpu()
+            if self.now_s - beaten_s >= _PULSE_S:
+                beaten_s = self.now_s
+                self._pulse()
 
     def _measure_cpu(self) -> None:
         self.facts.cpu.append((self.now_s, time.process_time() - self._cpu_started_s))
+
+    def _pulse(self) -> None:
+        facts, (rates, cpu) = self.facts, self._beaten
+        self._beaten = len(facts.rates), len(facts.cpu)
+        now_s = self.now_s
+        held_s = self._turnstile.oldest_s() if self._turnstile else math.inf
+        complete_s = min(self._client.oldest_s(), held_s, self._dispatcher.due_s, now_s)
+        in_flight = self._client.in_flight
+        pulse = Pulse(facts.worker, facts.part, now_s, complete_s, in_flight, facts.rates[rates:], facts.cpu[cpu:])
+        self._hand_over()
+        self._beat(pulse)
 
     def _hand_over(self) -> None:
         self._report(self._record.take(), self._labels.names, self._calls.take())

@@ -21,6 +21,7 @@ def by_length(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequenc
     An arrival without an answer has the tokens that the same text had in another one; where there is none, its length is
     unknown.
     """
+    least: tuple[int, ...]
     tokens = _tokens(rows)
     if tokens.any():
         counts, least, unit = tokens, _TOKENS, "tokens"

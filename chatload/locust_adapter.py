@@ -14,58 +14,64 @@ from __future__ import annotations
 
 import logging
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import gevent
 import numpy as np
-from locust import User, events
+from locust import LoadTestShape, User, events
 from locust.env import Environment
-from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from chatload import (
-    abort,
     arrival_spec,
     arrivals,
     call_graph,
+    capacity,
     contract,
     corpus,
     corpus_file,
+    cost,
     dealing,
     duration,
+    feed,
     fold,
     generator,
+    keeper,
     locust_table,
-    machine,
     mix,
     objective,
     preflight,
+    prober,
     runfolder,
     samples,
+    search,
     settings,
     verdict,
 )
 
 logger = logging.getLogger("chatload")
 
-_ROWS, _END, _STOP = "chatload_rows", "chatload_end", "chatload_stop"
+_ROWS, _PULSE, _END, _STOP = "chatload_rows", "chatload_pulse", "chatload_end", "chatload_stop"
+_PROBE = "chatload_probe"
 _DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
 # Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
 _STOP_AFTER_END_S = 1.0
+_OUTCOMES = {capacity.FOUND: verdict.PASS, capacity.NONE: verdict.FAIL, capacity.UNDECIDED: verdict.INVALID}
 # Everything that a user's mistake can raise; each message is one line for that user.
 _MISTAKES = (
     arrivals.ArrivalsError,
     call_graph.CallGraphError,
+    capacity.CapacityError,
     contract.HostError,
     contract.TokenError,
     corpus.CorpusError,
+    cost.CostError,
     mix.MixError,
     preflight.PreflightError,
     runfolder.RunFolderError,
@@ -99,6 +105,21 @@ def _graph() -> call_graph.CallGraph | None:
     """The calls of the scenario's turns; None where an arrival is one call."""
     declared = (Stream._scenario or Stream).calls
     return call_graph.parse(declared) if declared else None
+
+
+class CapacitySearch(LoadTestShape):
+    """A load shape that searches the highest rate within the objective. A scenario subclasses it, beside its Stream."""
+
+    abstract = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """The users of the present probe; None when the search is over."""
+        assert self.runner is not None
+        return _session(self.runner.environment).search_tick()
+
+
+class _StartedSearch(CapacitySearch):
+    """A search that was asked for while another scenario was loaded."""
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
@@ -142,14 +163,19 @@ class _Session:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
+        self.feed = feed.Feed()
         self._generator: generator.Generator | None = None
-        self._run: _Run | None = None
+        self._run: keeper.Keeper | None = None
         self._streams = 0
         self._stream_rate = 1.0
         self._planned_rate: float | None = None
         self._end_reported = gevent.event.Event()
         self._report = ""
         self._outcome: str | None = None
+        self._search: search.Search | None = None
+        self._prober: prober.Prober | None = None  # while a search goes on
+        self._usual_shape: LoadTestShape | None = None
+        self._users = 0
 
     @property
     def is_worker(self) -> bool:
@@ -170,8 +196,10 @@ class _Session:
         assert runner is not None
         if self.is_master:
             runner.register_message(_ROWS, self._on_rows)
+            runner.register_message(_PULSE, self._on_pulse)
             runner.register_message(_END, self._on_end)
         if self.is_worker:
+            runner.register_message(_PROBE, self._on_probe)
             runner.register_message(_STOP, self._on_stop, concurrent=True)  # it drains, which takes a while
 
     def _guard(self, listener: Callable[..., None]) -> Callable[..., None]:
@@ -182,15 +210,17 @@ class _Session:
                 listener(**keywords)
             except _MISTAKES as error:
                 logger.error(str(error))
-                self._abort()
+                self._abort(str(error))
             except Exception:
                 logger.exception("chatload failed; the run is invalid")
-                self._abort()
+                self._abort("chatload failed; its log says why")
 
         return guarded
 
-    def _abort(self) -> None:
+    def _abort(self, why: str) -> None:
         self._outcome = verdict.INVALID
+        if self._search is not None:
+            self._search.interrupt(why)
         if self.environment.runner is not None and not self.is_worker:
             self._end_early()
 
@@ -225,8 +255,10 @@ class _Session:
         """Headless: ends the process with one line and exit code 2 when the run could not work."""
         try:
             wanted = self._read_settings()
+            if isinstance(self.environment.shape_class, CapacitySearch):
+                search.check(wanted)
             self._check(wanted)
-            _check_results(Path(wanted.results))
+            keeper.check_results(Path(wanted.results))
         except _MISTAKES as error:
             print(f"chatload: {error}", file=sys.stderr)
             sys.exit(2)
@@ -264,61 +296,48 @@ class _Session:
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
         self._report, self._outcome = "", None
-        self._end_reported.clear()
+        if not self.is_worker:  # travels to the workers with the other options
+            self.environment.parsed_options.searching = isinstance(self.environment.shape_class, CapacitySearch)  # type: ignore[union-attr]
+        if self.environment.parsed_options.searching:  # type: ignore[union-attr]
+            self._start_search(wanted)
+            return
         if not self.is_worker:
-            self._start_run(wanted)
+            self._start_run(wanted, *self._users_and_stream_rate(wanted))
         if not self.is_master:
             self._start_generator(wanted)
 
-    def _start_run(self, wanted: settings.Settings) -> None:
+    def _start_run(self, wanted: settings.Settings, users: int, stream_rate: float) -> None:
         model, replayed = self._check(wanted)
         runner = self.environment.runner
         assert runner is not None
-        users, stream_rate = self._users_and_stream_rate(wanted)
         workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
         parts, mean_rate = self._deal(wanted, users * stream_rate)
-        started = datetime.now().astimezone()
-        scenario = (Stream._scenario or Stream).__name__.lower()
-        run_id = f"{started:%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
-        header = {
-            "id": run_id,
-            "started": started.isoformat(timespec="seconds"),
-            "scenario": scenario,
-            "host": wanted.host,
-            "rate": mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate,
-            "stream_rate": stream_rate,
-            "arrivals": wanted.arrivals,
-            "sessions": wanted.sessions,
-            "seed": wanted.seed,
-            "corpus": _corpus_facts(wanted.corpus, replayed),
-            "calls": dict((Stream._scenario or Stream).calls),
-            "mix": wanted.mix,
-            "lengths": wanted.lengths,
-            "noise": wanted.noise,
-            "repeats": wanted.repeats,
-            "objective": wanted.objective,
-            "abort_when": wanted.abort_when,
-            "warmup_s": wanted.warmup_s,
-            "run_time_s": wanted.run_time_s,
-            "duration_s": None,
-            "timeout_s": wanted.timeout_s,
-            "workers": len(workers),
-            "parts": parts,
-            "edits": [],
-            "interrupted": "",
-            "aborted": "",
-            "versions": machine.versions(),
-            "hardware": machine.hardware(),
-            "model": model,
-        }
-        folder = Path(wanted.results) if wanted.results else Path("results") / run_id
-        self._run = _Run(folder, header, replayed.utterances, workers)
+        rate = mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate
+        header = keeper.header(
+            wanted,
+            self._scenario,
+            rate=rate,
+            stream_rate=stream_rate,
+            corpus=_corpus_facts(wanted.corpus, replayed),
+            calls=dict((Stream._scenario or Stream).calls),
+            workers=len(workers),
+            parts=parts,
+            model=model,
+        )
+        folder = Path(wanted.results) if wanted.results else Path("results") / header["id"]
+        self._run = keeper.Keeper(folder, header, replayed.utterances, workers)
+        if self.environment.web_ui is not None or self._prober is not None:
+            self.feed.follow(folder)
         logger.info("Run folder: %s", folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
             labelled = any(utterance.intent for utterance in replayed.utterances)
             said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
             print(f"chatload: {said}", flush=True)
+
+    @property
+    def _scenario(self) -> str:
+        return (Stream._scenario or Stream).__name__.lower()
 
     def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
         """How many users there will be and what each offers.
@@ -383,9 +402,10 @@ class _Session:
             graph=_graph(),
         )
         self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
-        self._generator = generator.Generator(plan, self._keep)
+        self._generator = generator.Generator(plan, self._keep, self._beat)
         self._generator.start()
         self._generator.set_streams(self._streams, self._stream_rate)
+        self._end_reported.clear()
 
     # --- during a run ------------------------------------------------------------------------------------------
 
@@ -406,21 +426,123 @@ class _Session:
             report = {"worker": runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
             runner.send_message(_ROWS, report)
 
+    def _beat(self, pulse: generator.Pulse) -> None:
+        if self._run is not None:
+            self._run.parts.beat(0, pulse.as_json())
+        elif self.is_worker:
+            assert self.environment.runner is not None
+            self.environment.runner.send_message(_PULSE, pulse.as_json())
+
+    def _on_pulse(self, environment: Environment, msg: Any) -> None:
+        if self._run is not None:
+            self._run.parts.beat(msg.data["worker"], msg.data)
+
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
             self._run.workers.add(msg.node_id)
             self._take(self._run, *(msg.data[part] for part in ("worker", "rows", "labels", "calls")))
 
-    def _take(self, run: _Run, worker: int, rows: bytes, labels: list[str], calls: bytes) -> None:
+    def _take(self, run: keeper.Keeper, worker: int, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Keeps reported rows, and ends the run where they say that it is hopeless."""
         run.parts.append(worker, rows, labels, calls)
         if run.is_hopeless(rows):
             logger.warning("chatload: aborted: %s", run.header["aborted"])
-            self._end_early()
+            if self._prober is not None:
+                self._prober.end_probe_early()
+            else:
+                self._end_early()
 
     def _on_spawning_complete(self, user_count: int, **_: Any) -> None:
+        self._users = user_count
         if self._run is not None:
             self._run.note_users(user_count)
+
+    # --- a capacity search -------------------------------------------------------------------------------------
+
+    def start_search(self, wanted: str) -> None:
+        """Starts a search for the capacity within an objective, as the web page does. Raises one of _MISTAKES."""
+        environment, runner = self.environment, self.environment.runner
+        assert environment.parsed_options is not None
+        assert runner is not None
+        search.plan(settings.read({**vars(environment.parsed_options), "objective": wanted}, environment.host, None))
+        if runner.state not in (STATE_INIT, STATE_STOPPED):
+            raise settings.SettingsError("a run goes on: stop it before a search is started")
+        environment.parsed_options.objective = wanted
+        if not isinstance(environment.shape_class, CapacitySearch):
+            self._usual_shape, environment.shape_class = environment.shape_class, _StartedSearch()
+            environment.shape_class.runner = runner
+        runner.start_shape()
+
+    def stop_search(self) -> None:
+        """Ends the search that goes on; its probes are kept."""
+        assert self.environment.runner is not None
+        gevent.spawn(self.environment.runner.stop)
+
+    def search_state(self) -> dict | None:
+        """How the last search stands (the content of capacity.json); None where there was none."""
+        return None if self._search is None else runfolder.plain(self._search.state())
+
+    @property
+    def search(self) -> dict | None:
+        """For the live page: search_state."""
+        return self.search_state()
+
+    def search_tick(self) -> tuple[int, float] | None:
+        """What the load shape asks for: one stream until the search has begun."""
+        if self._prober is None or self._search is None:
+            return 1, 1
+        step = self._search.step
+        if step is None:
+            return None
+        users = self._search.settings(step).streams
+        return users, users
+
+    def _start_search(self, wanted: settings.Settings) -> None:
+        self._end_reported.set()  # there is no generator yet whose end could be waited for
+        if self.is_worker:
+            return
+        self._users = 0
+        self._check(wanted)
+        folder = Path(wanted.results) if wanted.results else Path("results") / keeper.new_id(self._scenario)
+        self._search = search.Search(folder, wanted, lambda line: print(line, flush=True))
+        self._prober = prober.Prober(self._search, self)
+        self._prober.spawn(self._guard)
+
+    @property
+    def users(self) -> int:
+        return self._users
+
+    def latest(self) -> bytes:
+        return self.feed.latest
+
+    def begin_probe(self, wanted: settings.Settings) -> keeper.Keeper:
+        """Starts a probe's run here, and its generators wherever they are, for the streams that there are."""
+        options, runner, stream_rate = self.environment.parsed_options, self.environment.runner, wanted.rate / wanted.streams
+        assert options is not None
+        self._start_run(wanted, wanted.streams, stream_rate)
+        options.stream_rate_exact = stream_rate
+        if isinstance(runner, MasterRunner):
+            runner.send_message(_PROBE, {"seed": wanted.seed, "run_time_s": wanted.run_time_s, "stream_rate": stream_rate})
+        else:
+            self._start_generator(wanted)
+        assert self._run is not None
+        return self._run
+
+    def end_probe(self) -> None:
+        """Drains all generators; the run is then no longer this session's."""
+        self._end_run()
+        self._run = None
+
+    def _on_probe(self, environment: Environment, msg: Any) -> None:
+        options = self.environment.parsed_options
+        assert options is not None
+        options.stream_rate_exact = msg.data["stream_rate"]
+
+        def start() -> None:
+            wanted = replace(self._read_settings(), seed=msg.data["seed"], run_time_s=msg.data["run_time_s"])
+            self._start_generator(wanted)
+
+        self._guard(start)()
 
     # --- the end of a run --------------------------------------------------------------------------------------
 
@@ -433,8 +555,13 @@ class _Session:
             self._run.ended.add(msg.node_id)
 
     def _on_test_stopping(self, **_: Any) -> None:
+        if self._prober is not None:
+            self._prober.interrupt("the process was told to stop")
         if self._run is not None:
             self._run.watch = None
+        self._end_run()
+
+    def _end_run(self) -> None:
         if self.is_master:
             self._end_workers()
         else:
@@ -474,17 +601,31 @@ class _Session:
 
     def _on_test_stop(self, **_: Any) -> None:
         run, self._run = self._run, None
-        if run is None:
+        if run is None and self._prober is None:
             return
-        self._report = run.finish()
-        self._outcome = fold.outcome(run.folder)
+        if run is not None:
+            self._report = run.finish()
+            self._outcome = fold.outcome(run.folder)
+        if self._prober is not None:
+            self._close_search()
         if not self._headless:
             print(self._report, flush=True)
 
+    def _close_search(self) -> None:
+        assert self._search is not None
+        self._prober = None
+        if isinstance(self.environment.shape_class, _StartedSearch):
+            self.environment.shape_class = self._usual_shape
+        self._report = self._search.finish()
+        self._outcome = _OUTCOMES[self._search.outcome]
+
     def _on_quitting(self, **_: Any) -> None:
+        self.feed.close()
         runner = self.environment.runner
         assert runner is not None
-        if self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
+        if self._prober is not None:
+            runner.stop()
+        elif self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
             if not self._run.ended and runner.state not in ("stopping", "cleanup"):
                 self._run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
             runner.stop()
@@ -501,53 +642,6 @@ class _Session:
             print(self._report, flush=True)
 
 
-class _Run:
-    """The run folder of a run that goes on, kept by the process that is local or master."""
-
-    def __init__(self, folder: Path, header: dict, utterances: list[corpus.Utterance], workers: set[str]) -> None:
-        runfolder.create(folder, header, utterances)
-        self.folder = folder
-        self.header = header
-        self.workers = workers
-        self.ended: set[str] = set()
-        self.parts = runfolder.Parts(folder)
-        rule = abort.parse(header["abort_when"]) if header["abort_when"] else None
-        self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
-        self._started_s = time.perf_counter()
-        self._users: int | None = None
-        self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
-
-    def note_users(self, users: int) -> None:
-        """Marks a change of the number of users after the first ones have started: the rate was edited."""
-        changed = self._users is not None and users != self._users
-        if changed and self._dealt:
-            logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
-        elif changed:
-            self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
-        self._users = users
-
-    def is_hopeless(self, rows: bytes) -> bool:
-        """Whether rows just reported call for an end of the run; the header then says why, and nobody is asked again."""
-        now_s = time.perf_counter() - self._started_s
-        if self.watch is None or now_s >= (self.header["run_time_s"] or math.inf):
-            return False
-        self.header["aborted"] = self.watch.see(samples.from_bytes(rows), now_s)
-        if self.header["aborted"]:
-            self.watch = None
-        return bool(self.header["aborted"])
-
-    def finish(self) -> str:
-        """Folds the run's parts in a process of its own (it may need much memory); returns the report."""
-        self.parts.close()
-        self.header["workers"] = len(self.workers)
-        runfolder.write_json(self.folder, self.header, None, None)
-        command = [sys.executable, "-m", "chatload", "report", str(self.folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.stderr:
-            logger.error(done.stderr.strip())
-        return done.stdout
-
-
 def _corpus_facts(file: str, replayed: corpus_file.Replayed) -> dict:
     utterances = replayed.utterances
     return {
@@ -560,8 +654,3 @@ def _corpus_facts(file: str, replayed: corpus_file.Replayed) -> dict:
 
 def _dealing(wanted: settings.Settings, rate: float) -> dealing.Dealing:
     return dealing.read(wanted.arrivals, wanted.sessions, rate, wanted.seed)
-
-
-def _check_results(folder: Path) -> None:
-    if str(folder) != "." and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise runfolder.RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")

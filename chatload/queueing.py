@@ -2,12 +2,14 @@
 
 Rates are arrivals per second, times seconds, ``utilisation`` a share of one. All of them speak of a steady state, which
 exists below full load only. Sources: Erlang 1917 (delay formula); Kleinrock, Queueing Systems I, 1975, ch. 3 (M/M/k, M/M/k
-with a finite queue) and 5 (Pollaczek-Khinchine); Allen, Probability, Statistics and Queueing Theory, 2nd ed. 1990, ch. 5
-(Allen-Cunneen).
+with a finite queue) and 5 (Pollaczek-Khinchine, what a customer leaves behind); Franx, A simple solution for the M/D/c
+waiting time distribution, Operations Research Letters 29, 2001; Allen, Probability, Statistics and Queueing Theory, 2nd ed.
+1990, ch. 5 (Allen-Cunneen).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 
@@ -40,6 +42,46 @@ def mm1_latency_percentile_s(rate: float, service_s: float, share: float) -> flo
     """The ``share`` percentile of wait and service together in an M/M/1 queue, which is exponential."""
     _below_full_load(rate, service_s, 1)
     return -math.log(1 - share) / (1 / service_s - rate)
+
+
+def md1_latency_percentile_s(rate: float, service_s: float, share: float) -> float:
+    """The ``share`` percentile of wait and service together in an M/D/1 queue, to a millionth of the service time."""
+    left = _LeftBehind(_below_full_load(rate, service_s, 1))
+    low, high = 0.0, 1.0  # in service times
+    while left.waits_at_most(high) < share:
+        low, high = high, 2 * high
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if left.waits_at_most(middle) < share else (low, middle)
+    return (1 + high) * service_s
+
+
+class _LeftBehind:
+    """How many others an M/D/1 queue's customers leave behind, as cumulated shares; grows as far as it is asked."""
+
+    def __init__(self, load: float) -> None:
+        self._load = load
+        # Shares of services in which 0, 1, ... arrive; more than sixty never do.
+        self._arriving = [math.exp(-load) * load**count / math.factorial(count) for count in range(60)]
+        self._shares = [1 - load]
+
+    def waits_at_most(self, wait: float) -> float:
+        """The share of customers who wait at most ``wait`` service times (Franx 2001)."""
+        services = math.floor(wait) + 1
+        while len(self._shares) <= services:
+            self._grow()
+        cumulated = list(itertools.accumulate(self._shares[: services + 1]))
+        arrived = self._load * (services - wait)  # at most one, so later terms vanish
+        terms = (cumulated[services - n] * arrived**n / math.factorial(n) for n in range(min(services, 30)))
+        return math.exp(-arrived) * sum(terms)
+
+    def _grow(self) -> None:
+        """Who leaves n behind found up to n + 1 at the start of the service, and the rest came in it."""
+        shares, arriving = self._shares, self._arriving
+        last = len(shares) - 1
+        reached = sum(shares[last + 1 - n] * arriving[n] for n in range(1, min(last + 1, 60)))
+        reached += shares[0] * arriving[last] if last < 60 else 0.0
+        shares.append((shares[last] - reached) / arriving[0])
 
 
 def mmk_refused_share(rate: float, service_s: float, workers: int, queue_limit: int) -> float:

@@ -1,17 +1,18 @@
 """Run folder: what a run leaves on disk.
 
-While the run goes on: run.json with the header, and parts/ with the corpus, each worker's rows as they come in, and each
-worker's final facts. At the end, finish() folds parts/ into samples.parquet and completes run.json; the same fold reads
-the parts of a run that was killed. A report needs this folder and nothing else, so samples.parquet is read back as well.
+While the run goes on: run.json with the header, and parts/ with the corpus, each worker's rows and pulses as they come in,
+and each worker's final facts. At the end, finish() folds parts/ into samples.parquet and completes run.json; the same fold
+reads the parts of a run that was killed. A report needs this folder and nothing else, so samples.parquet is read as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,7 +49,7 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "parts"
-        self._files: dict[str, BinaryIO] = {}
+        self._open: dict[str, BinaryIO] = {}
         self._labels: dict[int, int] = {}
 
     def append(self, worker: int, rows: bytes, labels: list[str], calls: bytes = b"") -> None:
@@ -58,23 +59,27 @@ class Parts:
             # Before the rows that use them, so that no row on disk has a code without a label.
             _write(self._folder / f"worker-{worker}.labels.json", json.dumps(labels, ensure_ascii=False))
             self._labels[worker] = len(labels)
-        self._write(f"worker-{worker}.rows", rows)
+        self._append(f"worker-{worker}.rows", rows)
         if calls:
-            self._write(f"worker-{worker}.calls", calls)
+            self._append(f"worker-{worker}.calls", calls)
 
-    def _write(self, name: str, rows: bytes) -> None:
-        if name not in self._files:
-            self._files[name] = open(self._folder / name, "ab", buffering=0)  # noqa: SIM115
-        self._files[name].write(rows)
+    def beat(self, worker: int, pulse: dict) -> None:
+        """Adds a pulse of a worker (generator.Pulse), whose rows up to then have been appended."""
+        self._append(f"worker-{worker}.pulses", json.dumps(pulse).encode() + b"\n")
 
     def end(self, worker: int, facts: dict) -> None:
         """Keeps the final facts of a worker (generator.Facts): it has reported everything."""
         _write(self._folder / f"worker-{worker}.facts.json", json.dumps(facts))
 
+    def _append(self, name: str, data: bytes) -> None:
+        if name not in self._open:
+            self._open[name] = open(self._folder / name, "ab", buffering=0)  # noqa: SIM115
+        self._open[name].write(data)
+
     def close(self) -> None:
-        for file in self._files.values():
+        for file in self._open.values():
             file.close()
-        self._files.clear()
+        self._open.clear()
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,99 @@ class Rows:
     labels: list[str]
     utterances: list[Utterance]
 
+    def only(self, which: np.ndarray) -> Rows:
+        """Those of the samples that a boolean array chooses."""
+        return Rows(self.rows[which], self.worker[which], self.labels, self.utterances)
+
     @property
     def labelled(self) -> np.ndarray:
         """For each row, whether its utterance's intent is known."""
         return np.array([bool(utterance.intent) for utterance in self.utterances])[self.rows["utterance"]]
 
 
+def no_rows() -> Rows:
+    """The samples of a run before it has any."""
+    return Rows(np.empty(0, dtype=samples.DTYPE), np.empty(0, dtype=np.int16), [], [])
+
+
+def joined(first: Rows, then: Rows) -> Rows:
+    """Samples of one Tail with those that it gave later."""
+    rows, worker = np.concatenate([first.rows, then.rows]), np.concatenate([first.worker, then.worker])
+    return Rows(rows, worker, then.labels, then.utterances)
+
+
+class Tail:
+    """Reads the parts of a run as they grow. Every method raises RunFolderError when the parts cannot be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts = folder / "parts"
+        self._read_bytes: dict[Path, int] = {}
+        self._labels = _Labels()
+        self._codes: dict[Path, np.ndarray] = {}
+        with self._readable():
+            pairs = json.loads((self._parts / "corpus.json").read_text())
+        self.utterances = [Utterance(text, intent, "") for text, intent in pairs]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the rows read so far."""
+        return self._labels.names
+
+    def rows(self) -> Rows:
+        """The samples that have come since the last call."""
+        rows, worker = self.fresh("rows", samples.DTYPE)
+        return Rows(rows, worker, self.labels, self.utterances)
+
+    def fresh(self, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, worker of each) of a kind of file that have come since the last call."""
+        pieces, workers = [np.empty(0, dtype=dtype)], [np.empty(0, dtype=np.int16)]
+        with self._readable():
+            for path in sorted(self._parts.glob(f"worker-*.{kind}")):
+                piece = np.frombuffer(self._fresh(path, dtype.itemsize), dtype=dtype).copy()
+                self._number(path.with_suffix(".labels.json"), piece)
+                pieces.append(piece)
+                workers.append(np.full(len(piece), int(path.stem.removeprefix("worker-")), dtype=np.int16))
+        return np.concatenate(pieces), np.concatenate(workers)
+
+    def pulses(self) -> list[dict]:
+        """The pulses that have come since the last call, those of each worker in order.
+
+        Rows that are read after a pulse hold all that the pulse speaks of.
+        """
+        with self._readable():
+            lines = [line for path in self._parts.glob("worker-*.pulses") for line in self._fresh(path).splitlines()]
+            return [json.loads(line) for line in lines]
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"run folder {self._folder}: its parts cannot be read ({error})") from error
+
+    def _fresh(self, path: Path, row_bytes: int | None = None) -> bytes:
+        """What a file has more than at the last call, up to its last whole row or line."""
+        at = self._read_bytes.get(path, 0)
+        with open(path, "rb") as file:
+            file.seek(at)
+            data = file.read()
+        whole = len(data) - len(data) % row_bytes if row_bytes else data.rfind(b"\n") + 1
+        self._read_bytes[path] = at + whole
+        return data[:whole]
+
+    def _number(self, labels: Path, piece: np.ndarray) -> None:
+        """Puts the labels' numbers here in place of the worker's own."""
+        known = piece["predicted"] != samples.NOT_PREDICTED
+        # A worker's labels only become more, and are written before the rows that use them.
+        if labels not in self._codes or piece["predicted"].max(initial=-1) >= len(self._codes[labels]):
+            self._codes[labels] = self._labels.codes(json.loads(labels.read_text()))
+        piece["predicted"][known] = self._codes[labels][piece["predicted"][known]]
+
+
 def read_parts(folder: Path) -> Rows:
     """The samples of a run that is still in parts. Raises RunFolderError when the parts cannot be read."""
-    try:
-        pairs = json.loads((folder / "parts" / "corpus.json").read_text())
-        rows, worker, labels = _rows_in(folder / "parts", "rows", samples.DTYPE)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"run folder {folder}: its parts cannot be read ({error})") from error
-    return Rows(rows, worker, labels, [Utterance(text, intent, "") for text, intent in pairs])
+    return Tail(folder).rows()
 
 
 @dataclass(frozen=True)
@@ -113,27 +197,9 @@ class Calls:
 
 def read_calls(folder: Path) -> Calls:
     """The calls of a run that is still in parts. Raises RunFolderError when they cannot be read."""
-    try:
-        return Calls(*_rows_in(folder / "parts", "calls", calls.DTYPE))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"run folder {folder}: its calls cannot be read ({error})") from error
-
-
-def _rows_in(parts: Path, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(rows, worker of each, labels) of all workers' files of a kind, with one numbering for all their labels.
-
-    A row cut off at the end of a file, as a killed process leaves one, is left out.
-    """
-    pieces, workers, labels = [np.empty(0, dtype=dtype)], [np.empty(0, dtype=np.int16)], _Labels()
-    for path in sorted(parts.glob(f"worker-*.{kind}")):
-        data = path.read_bytes()
-        piece = np.frombuffer(data, dtype=dtype, count=len(data) // dtype.itemsize).copy()
-        codes = labels.codes(json.loads(path.with_suffix(".labels.json").read_text()))
-        known = piece["predicted"] != samples.NOT_PREDICTED
-        piece["predicted"][known] = codes[piece["predicted"][known]]
-        pieces.append(piece)
-        workers.append(np.full(len(piece), int(path.stem.removeprefix("worker-")), dtype=np.int16))
-    return np.concatenate(pieces), np.concatenate(workers), labels.names
+    tail = Tail(folder)
+    rows, worker = tail.fresh("calls", calls.DTYPE)
+    return Calls(rows, worker, tail.labels)
 
 
 def read_facts(folder: Path) -> list[dict]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chatload import abort, arrival_spec, contract, mix, noise, objective, session_spec
 from chatload.arrivals import ArrivalsError
-from chatload.units import UnitError, parse_duration_s
+from chatload.units import UnitError, parse_duration_s, parse_share
 
 
 class SettingsError(ValueError):
@@ -51,6 +51,9 @@ OPTIONS = (
     Option("token_file", "", "file with the server's token: the token alone, or TorchServe's key_file.json"),
     Option("ca_file", "", "file of certificates that vouch for an https server, instead of the system's"),
     Option("insecure", "no", "yes: do not verify the certificate of an https server"),
+    Option("probe_time", "60s", "capacity search: how long a probe may measure, if it is not decided before"),
+    Option("precision", "3%", "capacity search: how near to its answer both ends of the answer's interval have to come"),
+    Option("instance", "", "capacity search: the server's instance type, to price a million answers (prices.toml)"),
     Option("max_in_flight", 10_000, "requests in flight per process beyond which arrivals are dropped"),
 )
 
@@ -78,6 +81,9 @@ class Settings:
     token_file: str
     ca_file: str
     insecure: bool
+    probe_time_s: float
+    precision: float
+    instance: str
     max_in_flight: int
     run_time_s: float
 
@@ -111,6 +117,9 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
         token_file=str(options["token_file"]),
         ca_file=str(options["ca_file"]),
         insecure=_yes(options, "insecure"),
+        probe_time_s=_duration_s(options, "probe_time"),
+        precision=_share(options, "precision"),
+        instance=str(options["instance"]).strip(),
         max_in_flight=int(_number(options, "max_in_flight", whole=True)),
         run_time_s=float(run_time_s or 0),
     )
@@ -124,6 +133,8 @@ def read(options: Mapping[str, Any], host: str | None, run_time_s: float | None)
     _check_drawing(settings)
     if settings.timeout_s <= 0:
         raise SettingsError("--timeout 0: give the answers some time, for example 10s")
+    if settings.probe_time_s <= 0:
+        raise SettingsError("--probe-time 0: give a probe some time, for example 60s")
     if settings.run_time_s and settings.warmup_s >= settings.run_time_s:
         raise SettingsError(
             f"--warmup {settings.warmup_s:g}s leaves nothing of --run-time {settings.run_time_s:g}s to be measured"
@@ -181,6 +192,17 @@ def _yes(options: Mapping[str, Any], name: str) -> bool:
     if value not in ("yes", "no"):
         raise SettingsError(f"--{name.replace('_', '-')} {options[name]!r}: write yes or no")
     return value == "yes"
+
+
+def _share(options: Mapping[str, Any], name: str) -> float:
+    flag = f"--{name.replace('_', '-')}"
+    try:
+        share = parse_share(str(options[name]))
+    except UnitError as error:
+        raise SettingsError(f"{flag}: {error}") from error
+    if not share:
+        raise SettingsError(f"{flag} {options[name]}: nothing is known to the last digit; write a share above 0, such as 3%")
+    return share
 
 
 def _duration_s(options: Mapping[str, Any], name: str) -> float:

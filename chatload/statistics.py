@@ -10,7 +10,7 @@ divided by it is the effective number of samples. docs/decisions/0004 has the co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -240,22 +240,10 @@ def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: flo
     order = np.argsort(rows["intended_s"][inside], kind="stable")
     rows, labelled = rows[inside][order], expected[inside][order]
     answered = samples.answered(rows)
-    counts = {code: int(count) for code, count in zip(*np.unique(rows["outcome"], return_counts=True), strict=True)}
-    known = {samples.OK: "ok", samples.WRONG: "wrong", samples.DROPPED: "dropped", samples.UNFINISHED: "unfinished"}
-    named = {name: counts.get(code, 0) for code, name in known.items()}
-    duration_s = end_s - start_s
     sent = ~np.isnan(rows["sent_s"])
     checked = answered & labelled
     return {
-        "planned": len(rows),
-        "sent": int(np.count_nonzero(sent)),
-        "ok": named["ok"],
-        "wrong": named["wrong"],
-        "failed": len(rows) - sum(named.values()),
-        "dropped": named["dropped"],
-        "unfinished": named["unfinished"],
-        "offered_rate": len(rows) / duration_s,
-        "throughput": rate(served, duration_s),
+        **tally(outcome_counts(rows), int(np.count_nonzero(sent)), served, end_s - start_s),
         "latency_ms": distribution(samples.latency_ms(rows)),
         "service_ms": distribution((rows["done_s"] - rows["sent_s"])[answered] * 1e3),
         "lag_ms": distribution(samples.lag_ms(rows)[sent]),
@@ -263,11 +251,35 @@ def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: flo
             step: distribution(rows[f"{step}_ms"][answered & ~np.isnan(rows[f"{step}_ms"])].astype(float))
             for step in ("tokenize", "infer")
         },
-        "errors": proportion(~answered, effect=1.0),
         "accuracy": {
             "checked": int(np.count_nonzero(checked)),
             "correct": int(np.count_nonzero(rows["outcome"][checked] == samples.OK)),
             "share": proportion(rows["outcome"][checked] == samples.OK),
         },
+    }
+
+
+def outcome_counts(rows: np.ndarray) -> dict[int, int]:
+    """How many rows have each outcome, by its code."""
+    return {int(code): int(count) for code, count in zip(*np.unique(rows["outcome"], return_counts=True), strict=True)}
+
+
+def tally(counts: Mapping[int, int], sent: int, served: int, duration_s: float) -> dict:
+    """What a summary says that follows from counts alone: of outcomes by code, of requests sent and of answers served."""
+    known = {samples.OK: "ok", samples.WRONG: "wrong", samples.DROPPED: "dropped", samples.UNFINISHED: "unfinished"}
+    named = {name: counts.get(code, 0) for code, name in known.items()}
+    planned = sum(counts.values())
+    unanswered = planned - named["ok"] - named["wrong"]
+    return {
+        "planned": planned,
+        "sent": sent,
+        "ok": named["ok"],
+        "wrong": named["wrong"],
+        "failed": planned - sum(named.values()),
+        "dropped": named["dropped"],
+        "unfinished": named["unfinished"],
+        "offered_rate": planned / duration_s,
+        "throughput": rate(served, duration_s),
+        "errors": Estimate(unanswered / planned, *share_bounds(unanswered, planned)) if planned else NOT_CARRIED,
         "outcomes": {samples.outcome_name(code): count for code, count in sorted(counts.items())},
     }

@@ -71,6 +71,7 @@ class Turns:
         self._record = record
         self._keep = keep
         self._started = 0
+        self._going: dict[int, Arrival] = {}
         self.done: Callable[[Arrival], None] | None = None  # told of every arrival that has its sample
         self._checked = graph.names.index(CHECKED)
         self._clients = [client(name, partial(self._answered, call)) for call, name in enumerate(graph.names)]
@@ -80,10 +81,15 @@ class Turns:
         """Calls that are out."""
         return sum(client.in_flight for client in self._clients)
 
+    def oldest_s(self) -> float:
+        """The intended time of the oldest turn that goes on; infinite when none does."""
+        return min((arrival.intended_s for arrival in self._going.values()), default=math.inf)
+
     def send(self, arrival: Arrival) -> None:
         """Starts the turn of an arrival now."""
         turn = _Turn(arrival, self._started, self._graph)
         self._started += 1
+        self._going[turn.number] = arrival
         for call in self._graph.roots:
             self._send(turn, call)
 
@@ -169,6 +175,7 @@ class Turns:
         self, turn: _Turn, done_s: float, predicted: int, outcome: int, tokenize_ms: float, infer_ms: float, tokens: int
     ) -> None:
         turn.over = True
+        del self._going[turn.number]
         sent = [answer.sent_s for answer in turn.answers.values() if not math.isnan(answer.sent_s)]
         size = sum(answer.size for answer in turn.answers.values())
         intended_s, utterance, *others = turn.arrival

@@ -6,6 +6,7 @@ latency; it is no lateness of the generator's, so ``held_s`` tells it apart (sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,10 @@ class Turnstile:
     def holds(self) -> bool:
         """Whether any turn is held."""
         return any(self._held.values())
+
+    def oldest_s(self) -> float:
+        """The intended time of the oldest turn that is held; infinite when none is."""
+        return min((held[0][0].intended_s for held in self._held.values() if held), default=math.inf)
 
     def send(self, arrival: Arrival) -> None:
         """Hands on an arrival, or holds it while its session waits for an answer."""

@@ -7,7 +7,7 @@ that is valid but too short for its objective is invalid too, and says how much 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chatload import duration
@@ -19,8 +19,10 @@ EXIT_CODES = {PASS: 0, FAIL: 1, INVALID: 2}
 
 _LAG_SHARE = 0.10
 _LAG_FLOOR_MS = 1.0
-_CPU_SHARE = 0.90
+LATE = "the generator was late"
+CPU_SHARE = 0.90
 _TREND = 1.5
+_CUT_SHORT = "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
 _POISSON_BOUND = 3.29  # standard deviations: 99.9 % of Poisson counts lie within
 
 
@@ -80,9 +82,7 @@ def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: fl
     faults = invalidities(summary, objective, conduct)
     missed = [explain(judgement, rate) for judgement in judgements if judgement.answer == MISSED]
     if aborted and not faults and not missed:
-        faults = [
-            "the run was cut short before it missed its objective beyond doubt; run it again with a later --abort-when"
-        ]
+        faults = [_CUT_SHORT]
     if faults:
         overloaded = set(faults) <= {*_dropped_faults(summary, objective), *_overload_faults(conduct)}
         return Verdict(INVALID, (*aborted, *faults), judgements, (*aborted, *faults), overloaded)
@@ -96,13 +96,7 @@ def judge(summary: dict, objective: Sequence[Clause], conduct: Conduct, rate: fl
 
 def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
     """Why the run cannot speak about the server, each with what to do; empty when it can."""
-    faults = []
-    if conduct.interrupted:
-        faults.append(f"interrupted: {conduct.interrupted}; run it again to its end")
-    if conduct.lost:
-        faults.append(
-            f"{len(conduct.lost)} worker(s) lost ({', '.join(conduct.lost)}): what they sent last is unknown; run it again"
-        )
+    faults = _end_faults(conduct)
     if not summary["planned"]:
         faults.append("no arrival fell into the measured window; run longer than the warm-up, or at a higher rate")
         return faults
@@ -117,31 +111,76 @@ def invalidities(summary: dict, objective: Sequence[Clause], conduct: Conduct) -
     ]
 
 
-def _lag_faults(summary: dict) -> list[str]:
+def faults_of_a_probe(content: Mapping, limit_ms: float) -> list[str]:
+    """The faults in a run.json's content that leave it open whether the server is faster than ``limit_ms``.
+
+    Not among them: what a server that cannot keep up brings about, and a lag below a tenth of the limit. Latency counts from
+    the intended time, so lag makes a server look slower, never faster.
+    """
+    conduct = Conduct(**content["run"]["conduct"])
+    harmless = [*_overload_faults(conduct), *_warm_up_faults(conduct), f"aborted: {conduct.aborted}", _CUT_SHORT]
+    lag_ms = content["summary"]["lag_ms"]["p99"]["value"]
+    late = lag_ms is None or lag_ms > _LAG_SHARE * limit_ms
+    faults = [fault for fault in content["verdict"]["faults"] if fault not in harmless]
+    return [fault for fault in faults if late or not fault.startswith(LATE)]
+
+
+def generator_faults(summary: dict, objective: Sequence[Clause], conduct: Conduct) -> list[str]:
+    """Those of the invalidities that the generator is to blame for; none before anything was measured."""
+    if not summary["planned"]:
+        return []
+    return [*_end_faults(conduct), *_lag_faults(summary), *_processor_faults(conduct), *_dropped_faults(summary, objective)]
+
+
+def _end_faults(conduct: Conduct) -> list[str]:
+    faults = []
+    if conduct.interrupted:
+        faults.append(f"interrupted: {conduct.interrupted}; run it again to its end")
+    if conduct.lost:
+        faults.append(
+            f"{len(conduct.lost)} worker(s) lost ({', '.join(conduct.lost)}): what they sent last is unknown; run it again"
+        )
+    return faults
+
+
+@dataclass(frozen=True)
+class Lag:
+    """The lag that a run is held to: a percentile of it, and the bound at that percentile, in ms."""
+
+    percentile: str
+    value_ms: float
+    bound_ms: float
+
+
+def lag(summary: dict) -> Lag | None:
     """Lag is held against the latency claimed: both at p99, or at the highest percentile that these samples carry.
 
-    Where failures reach into a percentile, its latency is infinite and no lag matters to it: a lower one is held.
+    Where failures reach into a percentile, its latency is infinite and no lag matters to it: a lower one is held, or none.
     """
     lag, latency = summary["lag_ms"], summary["latency_ms"]
-    if lag["max"].value is None:
-        return ["nothing was sent; look at the generator's log"]
     carried = [name for name in ("p99", "p95", "p90", "p50") if lag[name].value is not None] or ["max"]
     finite = [name for name in carried if latency[name].value is not None and math.isfinite(latency[name].value)]
     if not finite:
-        return []
+        return None
     name = finite[0]
-    lag_ms, latency_ms = lag[name].value, latency[name].value
-    bound_ms = max(_LAG_FLOOR_MS, _LAG_SHARE * latency_ms)
-    if lag_ms <= bound_ms:
+    return Lag(name, lag[name].value, max(_LAG_FLOOR_MS, _LAG_SHARE * latency[name].value))
+
+
+def _lag_faults(summary: dict) -> list[str]:
+    if summary["lag_ms"]["max"].value is None:
+        return ["nothing was sent; look at the generator's log"]
+    held = lag(summary)
+    if held is None or held.value_ms <= held.bound_ms:
         return []
+    name = held.percentile
     return [
-        f"the generator was late: lag {name} {format_ms(lag_ms)} ms is above {format_ms(bound_ms)} ms "
+        f"{LATE}: lag {name} {format_ms(held.value_ms)} ms is above {format_ms(held.bound_ms)} ms "
         f"(10 % of the latency {name}, at least 1 ms); give it a core of its own or more processes"
     ]
 
 
 def _processor_faults(conduct: Conduct) -> list[str]:
-    if conduct.cpu_share <= _CPU_SHARE:
+    if conduct.cpu_share <= CPU_SHARE:
         return []
     return [
         f"a generator process was saturated ({format_share(conduct.cpu_share)} of a core); "

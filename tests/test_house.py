@@ -29,7 +29,7 @@ def test_everything_has_its_place(name):
 
 COMMANDS = [
     *("setup", "bench", "test", "test-floor", "check", "model", "inprocess", "serve-cpu", "stop", "gate", "load", "ui"),
-    *("report", "verify"),
+    *("report", "capacity", "verify"),
 ]
 ACCELERATORS = {"serve-inf1": "neuron0", "serve-inf2": "neuron0", "serve-cuda": "nvidia0"}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +58,21 @@ def test_a_queue_with_room_enough_refuses_nobody_and_one_without_all_too_many(lo
 def test_full_load_has_no_steady_state():
     with pytest.raises(queueing.QueueingError, match="too much for 4 worker"):
         queueing.erlang_c(400.0, 0.01, 4)
+
+
+def test_fixed_service_times_wait_as_a_simulated_queue_does():
+    """Lindley's recursion over two million customers, in service times."""
+    draw = np.random.default_rng(1)
+    for load in (0.3, 0.7, 0.9):
+        steps = np.concatenate([[0], np.cumsum(1 - draw.exponential(1 / load, 2_000_000))])
+        latency = steps - np.minimum.accumulate(steps) + 1
+        for share in (0.5, 0.9, 0.99):
+            theory = queueing.md1_latency_percentile_s(load, 1.0, share)
+            assert theory == pytest.approx(np.quantile(latency, share), rel=0.05)
+
+
+@given(LOADS, st.floats(0.5, 0.999))
+def test_fixed_service_times_wait_less_than_exponential_ones_and_at_least_a_service(load, share):
+    fixed = queueing.md1_latency_percentile_s(load, 1.0, share)
+    assert fixed >= 1.0
+    assert load < 0.2 or share < 0.9 or fixed < queueing.mm1_latency_percentile_s(load, 1.0, share)

@@ -1,0 +1,107 @@
+"""Keeper: keeps the run folder of a run that goes on, in the process that is local or master."""
+
+from __future__ import annotations
+
+import logging
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from chatload import abort, dealing, machine, runfolder, samples, settings
+from chatload.corpus import Utterance
+
+logger = logging.getLogger("chatload")
+
+
+def check_results(folder: Path) -> None:
+    """Raises runfolder.RunFolderError when a folder for results holds something already."""
+    if str(folder) != "." and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise runfolder.RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")
+
+
+def new_id(scenario: str) -> str:
+    """A name for what starts now: its moment, its scenario, and four digits that tell it from others of that second."""
+    return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
+
+
+def header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
+    """The header of a run that starts now: what was wanted, what makes it, and what else was ``found`` (by its names)."""
+    return {
+        "id": new_id(scenario),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "scenario": scenario,
+        "host": wanted.host,
+        "arrivals": wanted.arrivals,
+        "sessions": wanted.sessions,
+        "mix": wanted.mix,
+        "lengths": wanted.lengths,
+        "noise": wanted.noise,
+        "repeats": wanted.repeats,
+        "seed": wanted.seed,
+        "objective": wanted.objective,
+        "abort_when": wanted.abort_when,
+        "warmup_s": wanted.warmup_s,
+        "run_time_s": wanted.run_time_s,
+        "duration_s": None,
+        "timeout_s": wanted.timeout_s,
+        "edits": [],
+        "interrupted": "",
+        "aborted": "",
+        "versions": machine.versions(),
+        "hardware": machine.hardware(),
+        **found,
+    }
+
+
+class Keeper:
+    """Takes what generator processes report; ``workers`` names those that take part, ``ended`` those that are through."""
+
+    def __init__(self, folder: Path, header: dict, utterances: Sequence[Utterance], workers: set[str]) -> None:
+        runfolder.create(folder, header, list(utterances))
+        self.folder = folder
+        self.header = header
+        self.workers = workers
+        self.ended: set[str] = set()
+        self.parts = runfolder.Parts(folder)
+        rule = abort.parse(header["abort_when"]) if header["abort_when"] else None
+        self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
+        self._started_s = time.perf_counter()
+        self._users: int | None = None
+        self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
+
+    def note_users(self, users: int) -> None:
+        """Marks a change of the number of users after the first ones have started: the rate was edited."""
+        changed = self._users is not None and users != self._users
+        if changed and self._dealt:
+            logger.warning("chatload: the arrivals were planned at the start; they do not follow the number of users")
+        elif changed:
+            self.header["edits"].append([round(time.perf_counter() - self._started_s, 3), users])
+            runfolder.write_json(self.folder, self.header, None, None)
+        self._users = users
+
+    def is_hopeless(self, rows: bytes) -> bool:
+        """Whether rows just reported call for an end of the run; the header then says why, and nobody is asked again."""
+        now_s = time.perf_counter() - self._started_s
+        if self.watch is None or now_s >= (self.header["run_time_s"] or math.inf):
+            return False
+        self.header["aborted"] = self.watch.see(samples.from_bytes(rows), now_s)
+        if self.header["aborted"]:
+            self.watch = None
+        return bool(self.header["aborted"])
+
+    def finish(self) -> str:
+        """Folds the run's parts in a process of its own (it may need much memory); returns the report."""
+        self.parts.close()
+        self.header["workers"] = len(self.workers)
+        runfolder.write_json(self.folder, self.header, None, None)
+        command = [sys.executable, "-m", "chatload", "report", str(self.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.stderr:
+            logger.error(done.stderr.strip())
+        return done.stdout

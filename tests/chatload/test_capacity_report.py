@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatload import capacity_report
+
+ESTIMATE = {"value": 40.0, "low": 35.0, "high": 50.0}
+OPEN = {"value": 90.0, "low": 80.0, "high": None}
+
+
+def probe(rate: float, answer: str, p99: dict) -> dict:
+    return {
+        "folder": f"probe-{rate:g}",
+        "rate": rate,
+        "purpose": "narrow",
+        "answer": answer,
+        "samples": 12_345,
+        "seconds": 60.0,
+        "p": {"p99": p99},
+    }
+
+
+FOUND = {
+    "schema": 1,
+    "state": "found",
+    "host": "http://127.0.0.1:8080",
+    "objective": "p99<100ms",
+    "limit_ms": {"p99": 100.0},
+    "answer": {"rate": 420.0, "low": 410.0, "high": 431.0},
+    "so_far": None,
+    "reason": "confirmed at 419/s",
+    "saturation": {"throughput": 500.0},
+    "knee": {"rate": 419.0, "folder": "probe-419", "lag": 0.05, "queue": 9.0, "tokenize": 0.1, "infer": 2.0},
+    "cost_per_million": {
+        "instance": "c7i.xlarge",
+        "region": "us-east-1",
+        "dollars_per_hour": 0.1785,
+        "dollars": 0.118,
+        "source": "a list",
+    },
+    "probes": [probe(419.0, "undecided", OPEN), probe(100.0, "pass", ESTIMATE)],
+}
+
+
+def test_the_text_says_the_answer_with_its_interval_and_what_goes_with_it():
+    lines = [line.strip() for line in capacity_report.text(FOUND, "results/x").splitlines()]
+    assert "capacity   FOUND: 420.0/s (95 % interval 410.0/s to 431.0/s)" in lines
+    assert "- confirmed at 419/s" in lines
+    assert "full load  500.0/s answered" in lines
+    assert "cost       $0.118 per million answers on c7i.xlarge in us-east-1 (a list)" in lines
+    assert any(line.startswith("at 419.0/s, mean ms: generator's lag 0.05") for line in lines)
+    rates = [line.split()[0] for line in lines if line.endswith(")") and "12,345" in line or "or more" in line]
+    assert rates == ["100.0/s", "419.0/s"]
+
+
+def test_what_is_not_known_is_left_out():
+    found = {
+        **FOUND,
+        "state": "none",
+        "answer": None,
+        "saturation": {"throughput": None},
+        "knee": None,
+        "cost_per_million": None,
+    }
+    report = capacity_report.text(found, "results/x")
+    assert "capacity   NONE\n    - confirmed" in report
+    for word in ("interval", "full load", "cost", "mean ms"):
+        assert word not in report
+
+
+def test_a_line_a_probe_tells_how_far_the_search_is():
+    state = {"probes": [probe(419.0, "undecided", OPEN)], "limit_ms": {"p99": 100.0}, "so_far": None}
+    line = capacity_report.line(3, state)
+    assert "probe  3  narrow" in line
+    assert "p99   90.0 ms (80.0 or more)" in line
+    assert line.endswith("not yet bracketed")
+    nearer = capacity_report.line(4, {**state, "so_far": FOUND["answer"]})
+    assert nearer.endswith("capacity 410.0/s to 431.0/s")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"schema": 2}', "{"], ids=["list", "schema", "not JSON"])
+def test_what_is_no_search_is_refused_in_one_line(tmp_path: Path, content):
+    (tmp_path / "capacity.json").write_text(content)
+    done = chatload("capacity", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is damaged or of another version of chatload" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_report_can_be_made_again(tmp_path: Path):
+    (tmp_path / "capacity.json").write_text(json.dumps(FOUND))
+    done = chatload("capacity", str(tmp_path))
+    assert done.stdout == capacity_report.text(FOUND, str(tmp_path))
+    page = (tmp_path / "report.html").read_text()
+    assert "p99 of latency, ms" in page
+    assert "undecided" in page
+
+
+def chatload(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "chatload", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
