@@ -16,6 +16,7 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from chatload import figures, objective, plots, report, runfolder, statistics
+from chatload.colours import COLOURS
 from chatload.units import format_duration, format_ms, format_share
 
 _SHARES = {statistics.percentile_name(share): share for share in statistics.PERCENTILES}
@@ -47,7 +48,7 @@ def page(content: dict, drawn: figures.Figures) -> str:
         health=_health(run, summary),
         settings=_flat({name: value for name, value in run.items() if name not in _LISTED_ELSEWHERE}),
         processes=[_process(facts) for facts in run["generators"]],
-        colours=plots.COLOURS,
+        colours=COLOURS,
         styles=_text("report_page.css"),
         script=_text("report_page.js"),
         charts="\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw),

@@ -40,6 +40,7 @@ from chatload import (
     feed,
     fold,
     generator,
+    live_page,
     locust_table,
     machine,
     objective,
@@ -119,6 +120,8 @@ def _open_session(environment: Environment, **_: Any) -> None:
     environment.chatload_session = session  # type: ignore[attr-defined]
     if not isinstance(environment.runner, WorkerRunner):
         session.plan_users()
+        if environment.web_ui is not None:
+            live_page.install(environment.web_ui, session, getattr(environment.parsed_options, "web_base_path", ""))
         if environment.parsed_options is not None and environment.parsed_options.headless:
             session.refuse_mistakes()
     session.listen()
@@ -130,6 +133,7 @@ class _Session:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.feed = feed.Feed()
+        self.mistake = ""
         self._generator: generator.Generator | None = None
         self._run: _Run | None = None
         self._streams = 0
@@ -171,6 +175,7 @@ class _Session:
                 listener(**keywords)
             except _MISTAKES as error:
                 logger.error(str(error))
+                self.mistake = str(error)
                 self._abort()
             except Exception:
                 logger.exception("chatload failed; the run is invalid")
@@ -191,6 +196,27 @@ class _Session:
     @property
     def _headless(self) -> bool:
         return bool(self.environment.parsed_options and self.environment.parsed_options.headless)
+
+    def latest(self) -> bytes:
+        """For the live page: the last snapshot."""
+        return self.feed.latest
+
+    def settings(self) -> dict[str, Any]:
+        """For the live page: what its controls begin with."""
+        options, runner = vars(self.environment.parsed_options), self.environment.runner
+        assert runner is not None
+        stream_rate = options.get("stream_rate_exact", options["stream_rate"])
+        return {
+            "state": runner.state,
+            "mistake": self.mistake,
+            "host": self.environment.host or "",
+            "rate": options["rate"] or (options["num_users"] or 1) * stream_rate,
+            "stream_rate": stream_rate,
+            "objective": options["objective"],
+            "warmup": options["warmup"],
+            "run_time": f"{options['run_time'] or 60}s",
+            "can_search": hasattr(self, "start_search"),
+        }
 
     # --- before a run ------------------------------------------------------------------------------------------
 
@@ -242,7 +268,7 @@ class _Session:
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
-        self._report, self._outcome = "", None
+        self._report, self._outcome, self.mistake = "", None, ""
         self._end_reported.clear()
         if not self.is_worker:
             self._start_run(wanted)

@@ -16,6 +16,7 @@ PURE = {
     "arrival_spec",
     "arrivals",
     "calibration",
+    "colours",
     "compare",
     "compare_report",
     "contract",
@@ -57,6 +58,7 @@ RIM = {
     "live",
     "locust_table",
     "machine",
+    "metrics",
     "plot_page",
     "plots",
     "preflight",
@@ -69,7 +71,7 @@ RIM = {
     "timer",
     "traces",
 }
-EDGE = {"__main__", "cli", "locust_adapter"}
+EDGE = {"__main__", "cli", "live_page", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import html.parser
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pytest
 
 from chatload import fold, runfolder, samples
 from chatload.corpus import Utterance
+from tests.chatload.browsing import CONTRAST, complaints, size
 from tests.chatload.simulated import fail, poisson_s, rows, stalls_s
 
 RATE, SECONDS = 200.0, 60.0
@@ -73,39 +72,13 @@ def run(tmp_path_factory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """Debian's Chromium without a window; the test brings none of its own."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    with contextlib.closing(started):
-        yield started
-    started.quit()
-
-
 def open_page(browser, page: Path, width: int, scheme: str) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    size(browser, width, scheme)
     browser.get(page.resolve().as_uri())
     drawn = "return document.documentElement.dataset.drawn"
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script(drawn) == scheme)
-
-
-def complaints(browser) -> list[dict]:
-    """What the browser's console holds, but for the line with which Bokeh greets."""
-    return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
@@ -141,24 +114,6 @@ def test_text_has_contrast_of_at_least_four_and_a_half_in_both_schemes(browser, 
         open_page(browser, run / "report.html", 1280, scheme)
         weak = browser.execute_script(CONTRAST)
         assert weak == []
-
-
-# WCAG 2.2, 1.4.3: the contrast of every text against the nearest background that is painted.
-CONTRAST = """
-const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const numbers = text => text.match(/[0-9.]+/g).map(Number);
-const painted = e => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor);
-  if (c.length == 3 || c[3] > 0) return c; } };
-const weak = [];
-for (const e of document.querySelectorAll("body *")) {
-  if (e.closest(".plot, script, noscript")) continue;
-  if (![...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim())) continue;
-  const [a, b] = [light(numbers(getComputedStyle(e).color)), light(painted(e))].sort((x, y) => y - x);
-  if ((a + 0.05) / (b + 0.05) < 4.5) weak.push(e.outerHTML.slice(0, 80));
-}
-return weak;
-"""
 
 
 class Outline(html.parser.HTMLParser):
