@@ -68,7 +68,7 @@
     showVerdict(verdict, state);
     showHealth(snapshot.health);
     showKeys(snapshot, summary, settled);
-    rows(at("clauses"), verdict.objective.map((c) => [c.clause, c.answer, c.reason.slice(c.clause.length + 1)]));
+    rows(at("clauses"), verdict.objective.map((c) => [c.clause, c.answer, c.reason.replace(`${c.clause} ${c.answer}: `, "")]));
     const counted = Object.entries(snapshot.outcomes);
     rows(at("outcomes"), counted.map(([name, arrivals]) => [name, count(arrivals), share(arrivals / summary.planned)]));
     showWhere(snapshot.where);

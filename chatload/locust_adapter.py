@@ -205,7 +205,7 @@ class _Session:
         """For the live page: what its controls begin with."""
         options, runner = vars(self.environment.parsed_options), self.environment.runner
         assert runner is not None
-        stream_rate = options.get("stream_rate_exact", options["stream_rate"])
+        stream_rate = options["stream_rate"] if self._run is None else options["stream_rate_exact"]
         return {
             "state": runner.state,
             "mistake": self.mistake,
