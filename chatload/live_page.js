@@ -101,7 +101,8 @@
     key("in_flight", count(snapshot.now.in_flight), "");
     for (const name of PERCENTILES) {
       const found = summary.latency_ms[name];
-      const unanswered = !known(found.value) && known(found.low);
+      // Where so many got no answer, the percentile is one of them: it has no size.
+      const unanswered = !known(found.value) && (known(found.low) || summary.errors.value > 1 - name.slice(1) / 100);
       const note = interval(found, ms) || (summary.planned < NEEDED[name] ? `needs ${count(NEEDED[name])} arrivals` : "");
       key(name, unanswered ? "no answer" : `${ms(found.value)}${known(found.value) ? " ms" : ""}`, note);
     }

@@ -331,8 +331,9 @@ class _Session:
         users = options.num_users or 1
         if wanted.rate and wanted.rate != self._planned_rate:
             self._planned_rate = wanted.rate
-            users = options.num_users = wanted.streams
-            gevent.spawn(runner.start, users, users)
+            if users != wanted.streams:
+                users = options.num_users = wanted.streams
+                gevent.spawn(runner.start, users, users)
         exact = wanted.rate / users if wanted.rate and users == wanted.streams else wanted.stream_rate
         options.stream_rate_exact = exact  # travels to the workers with the other options
         return users, exact

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -197,9 +196,8 @@ def test_a_run_from_the_page_to_its_end(browser, page_url, locust):
     browser.find_element("css selector", "a[href=chatload]").click()
     wait_until(lambda: browser.execute_script("return document.documentElement.dataset.seen") is not None)
     browser.find_element("css selector", "button[value=start]").click()
-    wait_until(lambda: said(browser, "state") == "running", 30)
-    wait_until(lambda: said(browser, "state") == "finished", 60)
-    wait_until(lambda: key(browser, "accuracy") != "-")
+    wait_until(lambda: "running" in browser.find_element("id", "about").text, 30)
+    wait_until(lambda: "finished" in browser.find_element("id", "about").text, 60)
     found = content(locust.results)
     summary = found["summary"]
     assert key(browser, "offered") == f"{summary['offered_rate']:,.1f}/s"
@@ -219,11 +217,6 @@ def test_a_run_from_the_page_to_its_end(browser, page_url, locust):
     assert complaints(browser) == []
     secrets_stay_secret(page_url)
     same_at_metrics(page_url, summary)
-
-
-def said(browser, what: str) -> str:
-    script = "return fetch('chatload/data').then(a => a.json())"
-    return (browser.execute_script(script)["snapshot"] or {}).get(what)
 
 
 def key(browser, name: str) -> str:
@@ -251,5 +244,5 @@ def test_the_page_is_behind_the_login_of_locusts_web_ui(stand_in, locust):
     for route in ROUTES:
         answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/{route}")
         assert answer.geturl().startswith(f"http://127.0.0.1:{port}/login"), route
-    with pytest.raises(urllib.error.HTTPError, match="405"):  # sent on to the login page, which takes no POST
-        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/chatload/search", b"{}", method="POST"))
+    answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/chatload/search", b"{}")
+    assert answer.geturl().startswith(f"http://127.0.0.1:{port}/login")
