@@ -173,7 +173,7 @@ def served() -> Iterator[str]:
             self.at_s += 1
             return json.dumps({**snapshot, "now": {"at_s": self.at_s, "in_flight": self.at_s % 50}}).encode()
 
-        def settings(self) -> dict[str, Any]:
+        def controls(self) -> dict[str, Any]:
             return {"state": "running", "mistake": "", "stream_rate": 1.0, "rate": _RATE, "can_search": False}
 
     class WebUi:

@@ -40,7 +40,7 @@ class Session(Protocol):
     def latest(self) -> bytes:
         """The last snapshot as JSON, or nothing."""
 
-    def settings(self) -> dict[str, Any]:
+    def controls(self) -> dict[str, Any]:
         """What the page's controls begin with; nothing secret."""
 
 
@@ -144,7 +144,7 @@ def _data(session: Session) -> bytes:
     return b'{"snapshot":%s,"search":%s,"settings":%s}' % (
         session.latest() or b"null",
         search,
-        json.dumps(session.settings()).encode(),
+        json.dumps(session.controls()).encode(),
     )
 
 

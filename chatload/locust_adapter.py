@@ -120,11 +120,11 @@ def _open_session(environment: Environment, **_: Any) -> None:
     environment.chatload_session = session  # type: ignore[attr-defined]
     if not isinstance(environment.runner, WorkerRunner):
         session.plan_users()
-        if environment.web_ui is not None:
-            live_page.install(environment.web_ui, session, getattr(environment.parsed_options, "web_base_path", ""))
         if environment.parsed_options is not None and environment.parsed_options.headless:
             session.refuse_mistakes()
     session.listen()
+    if environment.web_ui is not None:
+        live_page.install(environment.web_ui, session, getattr(environment.parsed_options, "web_base_path", ""))
 
 
 class _Session:
@@ -201,7 +201,7 @@ class _Session:
         """For the live page: the last snapshot."""
         return self.feed.latest
 
-    def settings(self) -> dict[str, Any]:
+    def controls(self) -> dict[str, Any]:
         """For the live page: what its controls begin with."""
         options, runner = vars(self.environment.parsed_options), self.environment.runner
         assert runner is not None

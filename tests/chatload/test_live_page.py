@@ -26,7 +26,7 @@ class Session:
     def latest(self) -> bytes:
         return self.snapshot
 
-    def settings(self) -> dict[str, Any]:
+    def controls(self) -> dict[str, Any]:
         return {"state": "ready", "rate": 5.0}
 
 
