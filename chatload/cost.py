@@ -187,6 +187,12 @@ def busiest(questions: float, curve: Sequence[float]) -> float:
     return questions / (HOURS_A_MONTH * 3600) * _peak(curve)
 
 
+def at_peak(dollars_per_hour: float, objective_rate: float, peak_rate: float) -> tuple[int, float]:
+    """(instances, dollars a month) that a peak of so many questions per second needs, all month."""
+    instances = max(math.ceil(peak_rate / objective_rate), 1)
+    return instances, instances * dollars_per_hour * HOURS_A_MONTH
+
+
 def peaked(peak: float) -> list[float]:
     """24 hourly weights, highest at 14:00 with ``peak`` times the mean: exp(k * (cos - 1)) with the k that gives it.
 

@@ -13,7 +13,7 @@ from gevent import subprocess
 
 
 class Feed:
-    """Follows one run at a time. ``latest`` is its last snapshot as JSON (docs/reference/live.md), empty before it."""
+    """Follows one run at a time; ``latest`` is its last snapshot (docs/reference/live.md) as JSON, empty before any."""
 
     def __init__(self) -> None:
         self.latest = b""

@@ -42,6 +42,7 @@ from chatload import (
     fold,
     generator,
     keeper,
+    live_page,
     locust_table,
     mix,
     objective,
@@ -156,6 +157,8 @@ def _open_session(environment: Environment, **_: Any) -> None:
         if environment.parsed_options is not None and environment.parsed_options.headless:
             session.refuse_mistakes()
     session.listen()
+    if environment.web_ui is not None:
+        live_page.install(environment.web_ui, session, getattr(environment.parsed_options, "web_base_path", ""))
 
 
 class _Session:
@@ -164,6 +167,7 @@ class _Session:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.feed = feed.Feed()
+        self.mistake = ""
         self._generator: generator.Generator | None = None
         self._run: keeper.Keeper | None = None
         self._streams = 0
@@ -210,6 +214,7 @@ class _Session:
                 listener(**keywords)
             except _MISTAKES as error:
                 logger.error(str(error))
+                self.mistake = str(error)
                 self._abort(str(error))
             except Exception:
                 logger.exception("chatload failed; the run is invalid")
@@ -232,6 +237,27 @@ class _Session:
     @property
     def _headless(self) -> bool:
         return bool(self.environment.parsed_options and self.environment.parsed_options.headless)
+
+    def latest(self) -> bytes:
+        """For the live page: the last snapshot."""
+        return self.feed.latest
+
+    def controls(self) -> dict[str, Any]:
+        """For the live page: what its controls begin with."""
+        options, runner = vars(self.environment.parsed_options), self.environment.runner
+        assert runner is not None
+        stream_rate = options["stream_rate"] if self._run is None else options["stream_rate_exact"]
+        return {
+            "state": runner.state,
+            "mistake": self.mistake,
+            "host": self.environment.host or "",
+            "rate": options["rate"] or (options["num_users"] or 1) * stream_rate,
+            "stream_rate": stream_rate,
+            "objective": options["objective"],
+            "warmup": options["warmup"],
+            "run_time": f"{options['run_time'] or 60}s",
+            "can_search": hasattr(self, "start_search"),
+        }
 
     # --- before a run ------------------------------------------------------------------------------------------
 
@@ -295,7 +321,7 @@ class _Session:
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
-        self._report, self._outcome = "", None
+        self._report, self._outcome, self.mistake = "", None, ""
         if not self.is_worker:  # travels to the workers with the other options
             self.environment.parsed_options.searching = isinstance(self.environment.shape_class, CapacitySearch)  # type: ignore[union-attr]
         if self.environment.parsed_options.searching:  # type: ignore[union-attr]
@@ -351,8 +377,9 @@ class _Session:
         users = options.num_users or 1
         if wanted.rate and wanted.rate != self._planned_rate:
             self._planned_rate = wanted.rate
-            users = options.num_users = wanted.streams
-            gevent.spawn(runner.start, users, users)
+            if users != wanted.streams:
+                users = options.num_users = wanted.streams
+                gevent.spawn(runner.start, users, users)
         exact = wanted.rate / users if wanted.rate and users == wanted.streams else wanted.stream_rate
         options.stream_rate_exact = exact  # travels to the workers with the other options
         return users, exact
@@ -511,9 +538,6 @@ class _Session:
     @property
     def users(self) -> int:
         return self._users
-
-    def latest(self) -> bytes:
-        return self.feed.latest
 
     def begin_probe(self, wanted: settings.Settings) -> keeper.Keeper:
         """Starts a probe's run here, and its generators wherever they are, for the streams that there are."""

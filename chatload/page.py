@@ -14,6 +14,7 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from chatload import plots
+from chatload.colours import COLOURS
 
 
 def render(
@@ -32,7 +33,7 @@ def render(
     environment.filters |= filters or {}
     return environment.get_template(template).render(
         plots=made,
-        colours=plots.COLOURS,
+        colours=COLOURS,
         styles=_text("page.css"),
         script=_text("page.js"),
         charts="\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw),

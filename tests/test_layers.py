@@ -21,6 +21,7 @@ PURE = {
     "capacity",
     "capacity_report",
     "chat_log",
+    "colours",
     "compare",
     "compare_report",
     "conditions",
@@ -84,6 +85,7 @@ RIM = {
     "locust_table",
     "log_file",
     "machine",
+    "metrics",
     "page",
     "plan_page",
     "plot_page",
@@ -103,7 +105,7 @@ RIM = {
     "turns",
     "turnstile",
 }
-EDGE = {"__main__", "cli", "describe_command", "locust_adapter"}
+EDGE = {"__main__", "cli", "describe_command", "live_page", "locust_adapter"}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}

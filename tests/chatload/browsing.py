@@ -7,11 +7,16 @@ from pathlib import Path
 
 def open_page(browser, page: Path, width: int, scheme: str) -> None:
     """Opens a page of ours in a window of a width, for a reader with a scheme, and waits until it is drawn."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    _prefer(browser, scheme)
+    size(browser, width, scheme)
     browser.get(page.resolve().as_uri())
     _wait_until_drawn(browser, scheme)
+
+
+def size(browser, width: int, scheme: str) -> None:
+    """Makes the browser's window so wide (a telephone below 600), and its reader prefer a light or a dark scheme."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    _prefer(browser, scheme)
 
 
 def follow(browser, scheme: str) -> None:
