@@ -92,7 +92,8 @@ def _metrics(summary: Mapping) -> dict[str, Estimate]:
 def _place(run: Mapping) -> dict[str, str]:
     """The server's host without its port, which may be any that was free, and the machine that generated the load."""
     hardware = run["hardware"]
-    machine = f"{hardware.get('cores', '?')} cores of {hardware.get('processor', 'an unknown processor')}"
+    cores = hardware.get("cores", "?")
+    machine = f"{cores} {'core' if cores == 1 else 'cores'} of {hardware.get('processor', 'an unknown processor')}"
     return {"scenario": run["scenario"], "host": urlsplit(run["host"]).hostname or run["host"], "machine": machine}
 
 
