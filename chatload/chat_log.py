@@ -117,17 +117,20 @@ def times(moments: np.ndarray, file: str) -> Times:
     Moments on whole seconds (minutes, hours) are spread evenly at random within theirs, with a fixed seed: what happened
     within is not in the log, and all of a second at once would look like a burst.
     """
-    if len(moments) < 2 or moments.min() == moments.max():
+    first, last = moments.min(), moments.max()
+    if first == last:
         raise LogError(f"log {file}: all rows have one time; two moments or more are wanted")
-    largest = float(np.abs(moments).max())
+    largest = max(abs(first), abs(last))
     second, unit = next(((second, name) for least, second, name in _UNITS if largest > least), (1.0, ""))
-    moments_s = (moments - moments.min()) / second
+    moments_s = moments - first
+    moments_s /= second
     tick_s = next((tick_s for tick_s in _TICKS_S if not (moments_s % tick_s).any()), 0.0)
     if tick_s:
-        moments_s = moments_s + np.random.default_rng(1).uniform(0, tick_s, len(moments_s))
-    ordered = bool((np.diff(moments) >= 0).all())
-    order = None if ordered and not tick_s else np.argsort(moments_s, kind="stable")
-    in_order = moments_s if order is None else moments_s[order]
+        moments_s += np.random.default_rng(1).uniform(0, tick_s, len(moments_s))
+    elif (moments[1:] >= moments[:-1]).all():
+        return Times(moments_s, None, tick_s, unit)
+    order = np.argsort(moments_s, kind="stable")
+    in_order = moments_s[order]
     return Times(in_order - in_order[0], order, tick_s, unit)
 
 

@@ -160,7 +160,10 @@ def _judgement(fit: Fit) -> Iterator[str]:
     name = fit.chosen.process.name.partition(",")[0]
     yield f"{name}: {_MEANINGS[name]}"
     if not fit.chosen.within:
-        yield (f"off by more than {NEAR:.0%}, but no further than chance takes 99 of 100 simulated logs of this length")
+        yield (
+            f"off by more than {NEAR:.0%}, but no further than chance takes 99 of 100 simulated logs of this length; "
+            "a replay is exact"
+        )
 
 
 def _options(reproduced: Reproduction) -> list[str]:

@@ -17,7 +17,7 @@ from chatload import timetable
 from chatload.description import Burstiness, Traffic, burstiness, dispersion
 
 NEAR = 0.05  # the relative error up to which a process reproduces a number
-_LIKELY = 0.99  # of such logs by chance, a number outside of that speaks against the process
+_LIKELY = 0.99  # of such logs have all their numbers within the intervals; one outside speaks against the process
 _LEAST = 50  # arrivals in a log; fewer have no shape
 _SIMULATED = 1_000_000  # arrivals a candidate, in all simulations together
 _MOST_RUNS, _LEAST_RUNS = 200, 8
@@ -55,7 +55,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A process and what it comes to: ``means`` in the long run, and where a log of this span has its numbers in 99 of 100.
+    """A process and what it comes to: ``means`` in the long run, and where 99 of 100 logs of this span have all numbers.
 
     ``low`` and ``high`` are simulated, and ``means`` too where no formula is known.
     """
@@ -247,7 +247,8 @@ def candidate(process: Process, traffic: Traffic) -> Candidate:
     found = [_simulated(process, traffic, number) for number in range(runs)]
     values = {name: np.array([one.values.get(name, math.nan) for one in found]) for name in measured}
     means = {name: float(np.nanmean(value)) for name, value in values.items()}
-    reach = float(stats.t.ppf((1 + _LIKELY) / 2, runs - 1)) * math.sqrt(1 + 1 / runs)
+    outside = (1 - _LIKELY) / len(measured)  # of each number, so that all together are within so often (Bonferroni)
+    reach = float(stats.t.ppf(1 - outside / 2, runs - 1)) * math.sqrt(1 + 1 / runs)
     apart = {name: reach * float(np.nanstd(value, ddof=1)) for name, value in values.items()}
     low, high = ({name: means[name] + side * apart[name] for name in means} for side in (-1, 1))
     return Candidate(process, means | _long_run(process, traffic), low, high, measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -258,9 +259,9 @@ class _Kept:
     rows: int = 0
     blank: int = 0
     conversing: bool = False
-    moments: list[np.ndarray] = field(default_factory=list)
-    texts: list[np.ndarray] = field(default_factory=list)
-    sessions: list[np.ndarray] = field(default_factory=list)
+    moments: array[float] = field(default_factory=lambda: array("d"))
+    texts: array[int] = field(default_factory=lambda: array("q"))
+    sessions: array[int] = field(default_factory=lambda: array("q"))
     words: Histogram = field(default_factory=Histogram)
     characters: Histogram = field(default_factory=Histogram)
     tokens: Histogram = field(default_factory=Histogram)
@@ -268,16 +269,16 @@ class _Kept:
 
     def add(self, part: Block) -> None:
         if part.moments is not None:
-            self.moments.append(part.moments)
+            self.moments.frombytes(part.moments.tobytes())
         if part.sessions is not None:
             self.conversing |= any(part.sessions)
             own = enumerate(part.sessions, start=self.rows)  # a row without a session is one of its own
-            self.sessions.append(_marks([name or row for row, name in own]))
+            self.sessions.extend(_marks([name or row for row, name in own]))
         if part.tokens is not None:
             self.tokens.add(part.tokens[~np.isnan(part.tokens)])
         if part.texts is not None:
             own = enumerate(part.texts, start=self.rows)  # a blank text repeats none
-            self.texts.append(_marks([text if text.strip() else row for row, text in own]))
+            self.texts.extend(_marks([text if text.strip() else row for row, text in own]))
             said = [text for text in part.texts if text.strip()]
             self.blank += len(part.texts) - len(said)
             self.words.add([len(text.split()) for text in said])
@@ -286,9 +287,9 @@ class _Kept:
         self.rows += len(part)
 
     def log(self, path: Path, columns: Columns) -> Log:
-        moments = np.concatenate(self.moments) if self.moments else None
+        moments = _array(self.moments) if self.moments else None
         when = None if moments is None else chat_log.times(moments, str(path))
-        unsorted = moments is not None and bool((np.diff(moments) < 0).any())
+        unsorted = moments is not None and bool((moments[1:] < moments[:-1]).any())
         order: Any = slice(None) if when is None or when.order is None else when.order
         exact = when is not None and not (unsorted or when.unit or when.tick_s)
         return Log(
@@ -299,8 +300,8 @@ class _Kept:
             sorted_here=unsorted,
             replays=exact and _replays(path, columns.time),
             draws=bool(columns.text) and not self.blank and _draws(path),
-            texts=np.concatenate(self.texts)[order] if self.texts else None,
-            sessions=np.concatenate(self.sessions)[order] if self.conversing else None,
+            texts=_array(self.texts)[order] if self.texts else None,
+            sessions=_array(self.sessions)[order] if self.conversing else None,
             blank=self.blank,
             words=self.words,
             characters=self.characters,
@@ -309,8 +310,13 @@ class _Kept:
         )
 
 
-def _marks(names: Sequence[Hashable]) -> np.ndarray:
-    return np.array([hash(name) for name in names], dtype=np.int64)
+def _marks(names: Sequence[Hashable]) -> array[int]:
+    return array("q", map(hash, names))
+
+
+def _array(kept: array) -> np.ndarray:
+    """The numbers without a copy."""
+    return np.frombuffer(kept, dtype=np.dtype(kept.typecode))
 
 
 def _replays(path: Path, column: str) -> bool:
