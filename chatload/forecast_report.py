@@ -12,7 +12,9 @@ from chatload import table
 from chatload.calibration import Calibration
 from chatload.forecast import RUNS, Fleet, Forecast, Spread, Traffic, forecastable
 from chatload.objective import Clause
-from chatload.units import format_ms, format_share
+from chatload.units import format_duration, format_ms, format_share
+
+_LONG = 0.99  # of all rests in the calibration are shorter than what counts as measured
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,12 @@ def _extrapolated(question: Question, found: Forecast) -> list[str]:
         lines.append(f"from workers {format_share(busy)} busy to {format_share(found.utilisation)}")
     if found.capacity is not None and found.capacity.value and found.capacity.value / found.full_load > busy:
         lines.append(f"capacity: to workers {format_share(found.capacity.value / found.full_load)} busy")
+    rest_s = question.calibration.workers * question.fleet.instances / question.traffic.rate
+    longest_s = float(np.quantile(question.calibration.rest_s, _LONG))
+    if rest_s > longest_s:
+        lines.append(
+            f"to workers that rest for about {format_duration(rest_s)} at a time, from at most {longest_s * 1e3:.0f} ms"
+        )
     if question.fleet.instances > 1:
         lines.append(f"from one instance to {question.fleet.instances}, all alike, behind a balancer that takes no time")
     return lines or ["nothing: the calibration was as busy"]

@@ -52,6 +52,11 @@ def test_a_fleet_and_a_trace(quiet, tmp_path, capsys):
     assert "from one instance to 3, all alike, behind a balancer that takes no time" in out
 
 
+def test_rests_beyond_those_measured_are_named(quiet, capsys):
+    cli.main(["forecast", str(quiet), "--rate", "0.5", "--duration", "30m", "--objective", "p50<50ms"])
+    assert "to workers that rest for about 2 s at a time, from at most 8 ms" in capsys.readouterr().out
+
+
 def test_overload_has_no_answer(quiet, capsys):
     cli.main(["forecast", str(quiet), "--rate", "2000", "--duration", "1s", "--objective", "p90<1ms"])
     out = capsys.readouterr().out
