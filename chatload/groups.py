@@ -10,8 +10,8 @@ from chatload import mix, noise, samples, statistics
 from chatload.corpus import Utterance
 
 _SHARES = (0.50, 0.90, 0.99)
-_TOKENS = (1, 9, 17, 33, 65, 129, 257)  # a text belongs to the last of these that it has tokens for
-_WORDS = (1, 4, 7, 11, 16, 26)
+_TOKENS: tuple[int, ...] = (1, 9, 17, 33, 65, 129, 257)  # a text belongs to the last of these that it has tokens for
+_WORDS: tuple[int, ...] = (1, 4, 7, 11, 16, 26)
 
 
 def by_length(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequence[str]) -> dict[str, dict]:
