@@ -10,8 +10,8 @@ from chatload import mix, noise, samples, statistics
 from chatload.corpus import Utterance
 
 _SHARES = (0.50, 0.90, 0.99)
-_TOKENS = (1, 9, 17, 33, 65, 129, 257)  # a text belongs to the last of these that it has tokens for
-_WORDS = (1, 4, 7, 11, 16, 26)
+_TOKENS: tuple[int, ...] = (1, 9, 17, 33, 65, 129, 257)  # a text belongs to the last of these that it has tokens for
+_WORDS: tuple[int, ...] = (1, 4, 7, 11, 16, 26)
 _LAST_TURN = 6  # this one and all after it are one group: few sessions are that long
 
 
@@ -21,7 +21,6 @@ def by_length(rows: np.ndarray, utterances: Sequence[Utterance], labels: Sequenc
     An arrival without an answer has the tokens that the same text had in another one; where there is none, its length is
     unknown.
     """
-    least: tuple[int, ...]
     tokens = _tokens(rows)
     if tokens.any():
         counts, least, unit = tokens, _TOKENS, "tokens"

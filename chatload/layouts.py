@@ -81,7 +81,7 @@ def utterances(records: Iterable[Record], name: str, wanted: Columns = USUAL) ->
 
 
 def _utterance(where: str, cells: Mapping[str, Any], wanted: Columns) -> Utterance:
-    text = next((cells[column] for column in wanted.text if column in cells), None)
+    text: Any = next((cells[column] for column in wanted.text if column in cells), None)
     if text is None:
         check_columns(list(cells), wanted, where)
         raise CorpusError(f"{where}: it has no utterance")
