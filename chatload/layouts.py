@@ -84,7 +84,6 @@ def _utterance(where: str, cells: Mapping[str, Any], wanted: Columns) -> Utteran
     text: Any = next((cells[column] for column in wanted.text if column in cells), None)
     if text is None:
         check_columns(list(cells), wanted, where)
-        raise CorpusError(f"{where}: it has no utterance")
     intent, split = (_cell(cells, columns) for columns in (wanted.intent, wanted.split))
     for cell in (text, intent, split):
         if not isinstance(cell, str):
