@@ -31,6 +31,7 @@ from chatload.arrivals import ArrivalsError
 
 _TREND_MOMENTS = 1_000
 _SHORTEST_CPU_S = 0.5
+_LATE_S = 1.0
 _TRANSIENT = 1.5  # times the latency of what follows
 
 
@@ -41,7 +42,7 @@ def finish(folder: Path) -> dict:
     """
     header = runfolder.read_json(folder)["run"]
     found = runfolder.read_parts(folder)
-    facts = runfolder.read_facts(folder)
+    facts = _on_one_clock(runfolder.read_facts(folder), found)
     end_s = _end_s(header, facts, found.rows)
     header = {**header, "duration_s": max(end_s - header["warmup_s"], 0.0), "generators": facts}
     judged = judge(header, facts, found, end_s)
@@ -54,6 +55,26 @@ def finish(folder: Path) -> dict:
     runfolder.remove_parts(folder)
     _publish(folder / "summary.md")
     return content
+
+
+def _on_one_clock(facts: list[dict], found: runfolder.Rows) -> list[dict]:
+    """Moves the times of a process that came to a running run to the clock of those that were there from the start.
+
+    All three times of a sample alike, so that no latency changes. Within _LATE_S processes count as started together: how
+    long their first messages took is as uncertain as their clocks' difference.
+    """
+    first_s = min((fact.get("began_s", 0.0) for fact in facts), default=0.0)
+    moved = []
+    for fact in facts:
+        late_s = fact.get("began_s", 0.0) - first_s
+        if late_s > _LATE_S:
+            own = found.worker == fact["worker"]
+            for name in ("intended_s", "sent_s", "done_s"):
+                found.rows[name][own] += late_s
+            readings = {name: [[at_s + late_s, value] for at_s, value in fact[name]] for name in ("rates", "cpu")}
+            fact = {**fact, **readings, "ended_s": fact["ended_s"] + late_s}
+        moved.append(fact)
+    return moved
 
 
 def _calls(folder: Path, header: dict, start_s: float, end_s: float) -> dict:

@@ -73,7 +73,17 @@ class Keeper:
         self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
         self._started_s = time.perf_counter()
         self._users: int | None = None
+        self._began_s: dict[int, float] = {}
         self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
+
+    def beat(self, worker: int, pulse: dict) -> None:
+        """Keeps a pulse of a worker (generator.Pulse); the first one tells when its clock began."""
+        self._began_s.setdefault(worker, time.perf_counter() - self._started_s - pulse["now_s"])
+        self.parts.beat(worker, pulse)
+
+    def end(self, worker: int, facts: dict) -> None:
+        """Keeps the final facts of a worker (generator.Facts), and when its clock began, in seconds of this process's."""
+        self.parts.end(worker, {**facts, "began_s": self._began_s.get(worker, 0.0)})
 
     def note_users(self, users: int) -> None:
         """Marks a change of the number of users after the first ones have started: the rate was edited."""

@@ -455,14 +455,14 @@ class _Session:
 
     def _beat(self, pulse: generator.Pulse) -> None:
         if self._run is not None:
-            self._run.parts.beat(0, pulse.as_json())
+            self._run.beat(0, pulse.as_json())
         elif self.is_worker:
             assert self.environment.runner is not None
             self.environment.runner.send_message(_PULSE, pulse.as_json())
 
     def _on_pulse(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
-            self._run.parts.beat(msg.data["worker"], msg.data)
+            self._run.beat(msg.data["worker"], msg.data)
 
     def _on_rows(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
@@ -575,7 +575,7 @@ class _Session:
 
     def _on_end(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
-            self._run.parts.end(msg.data["worker"], msg.data)
+            self._run.end(msg.data["worker"], msg.data)
             self._run.ended.add(msg.node_id)
 
     def _on_test_stopping(self, **_: Any) -> None:
@@ -600,7 +600,7 @@ class _Session:
         ending.stop()
         facts = ending.facts.as_json()
         if self._run is not None:
-            self._run.parts.end(0, facts)
+            self._run.end(0, facts)
         elif self.is_worker:
             assert self.environment.runner is not None
             self.environment.runner.send_message(_END, facts)

@@ -217,3 +217,25 @@ def test_a_process_that_came_too_late_for_its_part_does_not_end_the_window():
     header = {"arrivals": "gamma", "rate": RATE, "seed": 1, "workers": 2, "run_time_s": 10.0}
     facts = [{"ended_s": 9.5, "part": 0}, {"ended_s": 3.0, "part": None}]
     assert fold._end_s(header, facts, np.empty(0, dtype=samples.DTYPE)) == 9.5
+
+
+def test_the_times_of_a_process_that_joined_later_move_to_the_others_clock(tmp_path):
+    folder = tmp_path / "run"
+    runfolder.create(folder, {**HEADER, "run_time_s": 10.0, "workers": 2}, [Utterance("hi", "greet", "")])
+    parts = runfolder.Parts(folder)
+    for worker, ended_s in ((0, 10.0), (1, 4.0)):
+        times = np.arange(0.005, ended_s, 0.01)
+        parts.append(
+            worker, b"".join(samples.pack(at, at, at + 0.002, 0, 0, samples.OK, 0.1, 1.0, 9) for at in times), ["greet"]
+        )
+        began_s = {0: 0.05, 1: 6.05}[worker]
+        facts = {"worker": worker, "part": None, "rates": [[0.0, 100.0]], "cpu": [], "ended_s": ended_s, "began_s": began_s}
+        parts.end(worker, facts)
+    parts.close()
+    content = fold.finish(folder)
+    found = runfolder.read_parquet(folder)
+    late = found.rows[found.worker == 1]
+    assert late["intended_s"].min() == pytest.approx(6.005)
+    assert np.allclose(samples.latency_ms(late), 2.0)
+    assert content["run"]["warmup_s"] + content["run"]["duration_s"] == pytest.approx(10.0)
+    assert content["run"]["generators"][1]["rates"] == [[6.0, 100.0]]
