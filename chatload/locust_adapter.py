@@ -397,9 +397,9 @@ class _Session:
         """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""
         options = self.environment.parsed_options
         assert options is not None
-        asked = _dealing(wanted, options.dealt_rate)
-        if not asked.dealt:
+        if not _dealing(wanted, wanted.rate).dealt:
             return None, None
+        asked = _dealing(wanted, options.dealt_rate)
         if worker not in options.dealt_to:
             logger.warning("chatload: this worker came after the run's arrivals had been dealt, and sends none of them")
             return None, iter(())

@@ -198,7 +198,7 @@ def test_a_run_that_passed_is_read_as_it_is():
 
 
 def test_a_server_that_cannot_keep_up_fails_though_its_run_is_invalid():
-    growing = verdict._steadiness_faults(verdict.Conduct(expected=1, poisson=True, trend=4.0))
+    growing = verdict._overload_faults(verdict.Conduct(expected=1, poisson=True, trend=4.0))
     found = read("invalid", ("missed", "met"), SLOW, tuple(growing), trend=4.0)
     assert (found.answer, found.missed) == (capacity.FAIL, ("p99",))
     assert found.latency_ms["p99"] == Estimate(900.0, 400.0, math.inf)

@@ -97,7 +97,7 @@ def test_the_report_can_be_made_again(tmp_path: Path):
     done = chatload("capacity", str(tmp_path))
     assert done.stdout == capacity_report.text(FOUND, str(tmp_path))
     page = (tmp_path / "report.html").read_text()
-    assert "p99 of latency, ms" in page
+    assert "p99 of latency over the offered rate" in page
     assert "undecided" in page
 
 

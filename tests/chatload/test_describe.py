@@ -185,9 +185,9 @@ def test_the_page_holds_the_report_and_plots(capsys, tmp_path):
     log = chat_log(tmp_path / "log.csv", 300)
     printed = describe(capsys, log, "--html", tmp_path / "p.html")
     page = (tmp_path / "p.html").read_text()
-    assert "arrivals per second over the log" in page
-    assert "dispersion of counts" in page
-    assert "words an utterance" in page
+    assert "<h2>Arrivals over the log</h2>" in page
+    assert "<h2>Dispersion of counts, over the window</h2>" in page
+    assert "<h2>Words an utterance</h2>" in page
     assert printed.splitlines()[0] in page
     tags = Tags()
     tags.feed(page)
