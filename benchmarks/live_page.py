@@ -187,6 +187,9 @@ def served() -> Iterator[str]:
         def controls(self) -> dict[str, Any]:
             return {"state": "running", "mistake": "", "stream_rate": 1.0, "rate": _RATE, "can_search": False}
 
+        def change_rate(self, rate: float) -> None:
+            raise ValueError("no run goes on here")
+
     class WebUi:
         app = Flask(__name__)
 
