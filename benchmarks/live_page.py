@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -78,13 +79,23 @@ def locust(url: str, results: Path) -> Iterator[tuple[psutil.Process, str]]:
         subprocess.Popen([*common, "--worker", "--master-port", bind], cwd=ROOT),
     ]
     try:
-        time.sleep(6)
-        yield psutil.Process(started[0].pid), f"http://127.0.0.1:{port}"
+        page = f"http://127.0.0.1:{port}"
+        while not workers(page):
+            time.sleep(0.2)
+        yield psutil.Process(started[0].pid), page
     finally:
         for process in started:
             process.terminate()
         for process in started:
             process.wait()
+
+
+def workers(page: str) -> int:
+    """How many workers the master has; 0 while it does not answer yet."""
+    try:
+        return json.loads(urllib.request.urlopen(f"{page}/worker-count").read())["worker_count"]
+    except urllib.error.URLError:
+        return 0
 
 
 def shares(processes: list[psutil.Process]) -> list[float]:
@@ -175,6 +186,9 @@ def served() -> Iterator[str]:
 
         def controls(self) -> dict[str, Any]:
             return {"state": "running", "mistake": "", "stream_rate": 1.0, "rate": _RATE, "can_search": False}
+
+        def change_rate(self, rate: float) -> None:
+            raise ValueError("no run goes on here")
 
     class WebUi:
         app = Flask(__name__)

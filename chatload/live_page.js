@@ -330,10 +330,7 @@
       const fields = Object.fromEntries(["rate", "objective", "run_time", "warmup", "host"].map((name) => [name, form[name].value]));
       return post("swarm", new URLSearchParams({ ...fields, user_count: users, spawn_rate: users }));
     },
-    edit: () => {
-      const users = Math.max(Math.round(form.rate.value / settings.stream_rate), 1);
-      return post("swarm", new URLSearchParams({ user_count: users, spawn_rate: users }));
-    },
+    edit: () => post("chatload/rate", JSON.stringify({ rate: Number(form.rate.value) }), "application/json"),
     stop: () => post("stop", ""),
     search: () => post("chatload/search", JSON.stringify({ action: "start", objective: form.objective.value }), "application/json"),
     "end-search": () => post("chatload/search", JSON.stringify({ action: "stop" }), "application/json"),

@@ -43,6 +43,9 @@ class Session(Protocol):
     def controls(self) -> dict[str, Any]:
         """What the page's controls begin with; nothing secret."""
 
+    def change_rate(self, rate: float) -> None:
+        """Goes on at another rate, arrivals per second. Raises ValueError where no run goes on."""
+
 
 def install(web_ui: Any, session: Session, base: str) -> None:
     """Adds the page to Locust's web UI, whose paths begin with ``base`` (usually empty), and a link to it."""
@@ -94,8 +97,18 @@ def _blueprint(session: Session, guarded: Callable) -> Blueprint:
     def plan() -> Response:
         try:
             return _json(_plan(request.args))
-        except (cost.CostError, _PlanError) as error:
+        except (cost.CostError, _NumberError) as error:
             return _json({"error": str(error)}, 400)
+
+    @pages.post("/chatload/rate")
+    @guarded
+    def rate() -> Response:
+        asked = _asked()
+        try:
+            session.change_rate(_positive(asked, "rate", "rate"))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        return _json({"rate": asked["rate"]})
 
     @pages.post("/chatload/search")
     @guarded
@@ -157,8 +170,7 @@ def _search(session: Session) -> Response:
     start, stop = getattr(session, "start_search", None), getattr(session, "stop_search", None)
     if start is None or stop is None:
         return _json({"error": "this scenario has no search: start Locust with locustfiles/capacity.py"}, 501)
-    if (request.content_length or 0) > _MOST_BODY_BYTES or not isinstance(asked := request.get_json(silent=True), dict):
-        return _json({"error": 'send {"action": "start", "objective": "..."} or {"action": "stop"}'}, 400)
+    asked = _asked()
     try:
         if asked.get("action") == "start":
             objective.parse(str(asked.get("objective", "")))
@@ -172,8 +184,15 @@ def _search(session: Session) -> Response:
     return _json({"search": asked["action"]})
 
 
-class _PlanError(ValueError):
-    """A number in the planning box that cannot be used."""
+def _asked() -> dict:
+    """The JSON object that was posted; an empty one where none was."""
+    small = (request.content_length or 0) <= _MOST_BODY_BYTES
+    asked = request.get_json(silent=True) if small else None
+    return asked if isinstance(asked, dict) else {}
+
+
+class _NumberError(ValueError):
+    """A number from the page that cannot be used."""
 
 
 def _plan(asked: Any) -> dict[str, Any]:
@@ -198,8 +217,8 @@ def _plan(asked: Any) -> dict[str, Any]:
 def _positive(asked: Any, name: str, what: str) -> float:
     try:
         value = float(asked.get(name, ""))
-    except ValueError:
+    except (TypeError, ValueError):
         value = math.nan
     if not 0 < value < 1e15:
-        raise _PlanError(f"{what} {asked.get(name, '')!r}: write a number above 0")
+        raise _NumberError(f"{what} {asked.get(name, '')!r}: write a number above 0")
     return value

@@ -259,6 +259,14 @@ class _Session:
             "can_search": hasattr(self, "start_search"),
         }
 
+    def change_rate(self, rate: float) -> None:
+        """For the live page. Locust's own /swarm would do it too, but it forgets the run time of a run that it edits."""
+        options, runner = self.environment.parsed_options, self.environment.runner
+        if self._run is None or runner is None or options is None:
+            raise ValueError("no run goes on; start one")
+        users = max(round(rate / options.stream_rate_exact), 1)
+        gevent.spawn(runner.start, users, users)
+
     # --- before a run ------------------------------------------------------------------------------------------
 
     def plan_users(self) -> None:

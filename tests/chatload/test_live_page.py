@@ -29,6 +29,11 @@ class Session:
     def controls(self) -> dict[str, Any]:
         return {"state": "ready", "rate": 5.0}
 
+    def change_rate(self, rate: float) -> None:
+        if not self.snapshot:
+            raise ValueError("no run goes on; start one")
+        self.rate = rate
+
 
 class Searching(Session):
     """One that can search."""
@@ -107,7 +112,7 @@ def test_a_search_needs_a_session_that_can():
         ({"action": "start", "objective": "p99<fast"}, 400, "'p99<fast': 'fast' is not a duration"),
         ({"action": "start"}, 400, "the objective is empty"),
         ({"action": "jump"}, 400, "action 'jump': start or stop"),
-        ([], 400, "send {"),
+        ([], 400, "action None: start or stop"),
     ],
 )
 def test_a_search_is_started_by_an_objective(asked_for, status, said):
@@ -116,6 +121,17 @@ def test_a_search_is_started_by_an_objective(asked_for, status, said):
     assert answer.status_code == status
     assert said in (answer.json.get("error") or answer.json["search"])
     assert (session.search == {"state": "searching p99<1s"}) == (status == 200)
+
+
+def test_a_rate_is_changed_by_a_number_while_a_run_goes_on():
+    session = Session(b"{}")
+    assert client(session).post("/chatload/rate", json={"rate": 12.5}).status_code == 200
+    assert session.rate == 12.5
+    for wrong in ({"rate": 0}, {"rate": None}, {}, []):
+        answer = client(session).post("/chatload/rate", json=wrong)
+        assert (answer.status_code, "write a number above 0" in answer.json["error"]) == (400, True)
+    answer = client(Session()).post("/chatload/rate", json={"rate": 12.5})
+    assert (answer.status_code, answer.json) == (400, {"error": "no run goes on; start one"})
 
 
 def test_planning_says_what_chatload_cost_says():
@@ -197,8 +213,10 @@ def test_a_run_from_the_page_to_its_end(browser, page_url, locust):
     wait_until(lambda: browser.execute_script("return document.documentElement.dataset.seen") is not None)
     browser.find_element("css selector", "button[value=start]").click()
     wait_until(lambda: "running" in browser.find_element("id", "about").text, 30)
+    edit_rate(browser, "150")
     wait_until(lambda: "finished" in browser.find_element("id", "about").text, 60)
     found = content(locust.results)
+    assert [users for _, users in found["run"]["edits"]] == [150]
     summary = found["summary"]
     assert key(browser, "offered") == f"{summary['offered_rate']:,.1f}/s"
     assert key(browser, "served") == f"{summary['throughput']['value']:,.1f}/s"
@@ -217,6 +235,17 @@ def test_a_run_from_the_page_to_its_end(browser, page_url, locust):
     assert complaints(browser) == []
     secrets_stay_secret(page_url)
     same_at_metrics(page_url, summary)
+
+
+def edit_rate(browser, rate: str) -> None:
+    """By keyboard alone."""
+    field = browser.find_element("name", "rate")
+    field.clear()
+    field.send_keys(rate)
+    button = browser.find_element("css selector", "button[value=edit]")
+    browser.execute_script("arguments[0].focus()", button)
+    assert browser.switch_to.active_element == button
+    button.send_keys("\n")
 
 
 def key(browser, name: str) -> str:
