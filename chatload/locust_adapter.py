@@ -59,6 +59,7 @@ logger = logging.getLogger("chatload")
 
 _ROWS, _PULSE, _END, _STOP = "chatload_rows", "chatload_pulse", "chatload_end", "chatload_stop"
 _PROBE = "chatload_probe"
+_FINISH_S = 120.0  # 10 million samples are folded within that
 _DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
 # Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
@@ -174,6 +175,8 @@ class _Session:
         self._stream_rate = 1.0
         self._planned_rate: float | None = None
         self._end_reported = gevent.event.Event()
+        self._finished = gevent.event.Event()  # whoever quits waits for the report of the run before
+        self._finished.set()
         self._report = ""
         self._outcome: str | None = None
         self._search: search.Search | None = None
@@ -635,6 +638,13 @@ class _Session:
         run, self._run = self._run, None
         if run is None and self._prober is None:
             return
+        self._finished.clear()
+        try:
+            self._finish(run)
+        finally:
+            self._finished.set()
+
+    def _finish(self, run: keeper.Keeper | None) -> None:
         if run is not None:
             self._report = run.finish()
             self._outcome = fold.outcome(run.folder)
@@ -661,6 +671,7 @@ class _Session:
             if not self._run.ended and runner.state not in ("stopping", "cleanup"):
                 self._run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
             runner.stop()
+        self._finished.wait(_FINISH_S)
         if self.is_worker:
             self._end_generator()
             self.environment.process_exit_code = 0
