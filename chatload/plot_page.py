@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from bokeh.embed import file_html
 from bokeh.layouts import column
-from bokeh.models import BoxAnnotation, DataRange1d, FixedTicker, HoverTool, LayoutDOM, Span
+from bokeh.models import DataRange1d, FixedTicker, HoverTool, LayoutDOM
+from bokeh.models.annotations import BoxAnnotation, Span
 from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
@@ -118,7 +119,7 @@ def _label(plot: figure, labels: dict[float | str, Any]) -> None:
     plot.xaxis.major_label_overrides = labels
 
 
-def _plot(y: str, scale: str = "linear") -> figure:
+def _plot(y: str, scale: Literal["linear", "log"] = "linear") -> figure:
     plot = figure(y_axis_label=y, y_axis_type=scale, height=420, tools="pan,box_zoom,reset,save")
     if scale == "linear":
         plot.y_range = DataRange1d(start=0)
