@@ -111,8 +111,8 @@ def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, 
     wait_until(lambda: (locust.results / "report.html").exists(), 40)
     process.send_signal(signal.SIGTERM)
     done = locust.wait(process)
+    assert "Traceback" not in done.stdout + done.stderr
     found = found_in(locust.results)
     assert found["reason"].startswith("interrupted after 1 probes")
     assert found["objective"] == "p90<900ms,errors<5%"
     assert found["probes"][0]["rate"] == 50
-    assert done.stdout.count("chatload capacity: ") == 1
