@@ -20,11 +20,12 @@ def found_in(folder: Path) -> dict:
     return json.loads((folder / "capacity.json").read_text())
 
 
-@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one", "two"])
-def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, processes):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, count):
     """M/D/1 of 20 ms: its p90 passes 150 ms at 42/s of 50/s. Probes of three seconds do not say more than roughly."""
     assert queueing.md1_latency_percentile_s(42, 0.02, 0.9) == pytest.approx(0.15, rel=0.05)
-    host = stand_in("md1", "--service", "0.02")
+    host, port = stand_in("md1", "--service", "0.02"), str(free_port())
+    processes = ("--processes", "2", "--master-bind-port", port, "--master-port", port) if count == 2 else ()
     done = locust.run(
         *SHORT, "--host", host, "--objective", "p90<150ms,errors<5%", *processes, scenario=SCENARIO, timeout_s=150
     )
@@ -36,7 +37,7 @@ def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, proce
     runs = [content(locust.results / probe["folder"]) for probe in found["probes"]]
     assert [run["run"]["rate"] for run in runs] == pytest.approx([probe["rate"] for probe in found["probes"]])
     assert [run["run"]["seed"] for run in runs] == list(range(1, len(runs) + 1))
-    assert {run["run"]["workers"] for run in runs} == {2 if processes else 1}
+    assert {run["run"]["workers"] for run in runs} == {count}
     assert not any(run["run"]["edits"] for run in runs)
     assert all(run["summary"]["unfinished"] == 0 for run in runs)
     assert found["probes"][-1]["purpose"] == "confirm"
@@ -110,8 +111,8 @@ def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, 
     wait_until(lambda: (locust.results / "report.html").exists(), 40)
     process.send_signal(signal.SIGTERM)
     done = locust.wait(process)
+    assert "Traceback" not in done.stdout + done.stderr
     found = found_in(locust.results)
     assert found["reason"].startswith("interrupted after 1 probes")
     assert found["objective"] == "p90<900ms,errors<5%"
     assert found["probes"][0]["rate"] == 50
-    assert done.stdout.count("chatload capacity: ") == 1
