@@ -270,16 +270,23 @@ def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column
     lines = tiny.CORPUS.replace("\tintent\t", "\turgency\t").splitlines(keepends=True)
     order.corpus.write_text("".join(lines) + "hm\t\ttrain\n", encoding="utf-8")
     monkeypatch.setattr(build, "new_minilm", lambda *_: (tiny.tiny_classifier(), tiny.tiny_tokenizer(order.store)))
-    order = replace(order, model="minilm", task="urgency")
+    order = replace(order, model="minilm", task="urgency", epochs=1)
     path = build.build(order)
     assert path.name == "urgency-minilm-tiny-cpu-fp32.mar"
     facts = archive.read_facts(path)
     assert (facts["task"], facts["name"]) == ("urgency", "urgency-minilm-tiny")
     card = json.loads((order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.json").read_text())
-    assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, build.TASK_EPOCHS["urgency"])
+    assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, 1)
     assert card["corpus"]["utterances"] == {"train": 45, "val": 0, "test": 15}
     assert "- Task: urgency" in (order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.md").read_text()
     assert build.name_of(replace(order, corpus=build.OTHER_TASKS_CORPUS)) == "urgency-minilm"
+
+
+def test_a_task_may_need_fewer_epochs_than_the_corpus_s_size_gives(order):
+    corpus = read_corpus(order.corpus)
+    given = [build.hyperparameters(replace(order, task=task), corpus).epochs for task in ("act", "intent", "urgency")]
+    assert given == [2, 20, 20]
+    assert build.hyperparameters(replace(order, task="act", epochs=7), corpus).epochs == 7
 
 
 def test_a_task_s_name_is_part_of_paths_and_checked(capsys):
