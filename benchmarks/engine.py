@@ -30,6 +30,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from chatload import samples
+
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR_CORE, SERVER_CORE = "0", "1"
 ROUNDS = 5
@@ -71,13 +73,13 @@ def fast_http_user(url: str, users: int, seconds: int, each_per_s: float = 0) ->
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
 
-def wrk(url: str, seconds: int, connections: int, rate: float | None = None) -> dict:
+def wrk(url: str, seconds: int, connections: int, rate: float | None = None, core: str = GENERATOR_CORE) -> dict:
     """Requests per second, and p50 and p99 in ms, of wrk, or of wrk2 at a rate."""
     program = os.environ["WRK2"] if rate else "wrk"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(LUA)
         script.flush()
-        command = ["taskset", "-c", GENERATOR_CORE, program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        command = ["taskset", "-c", core, program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
         command += [f"-R{rate:g}"] if rate else []
         command += ["-s", script.name, f"{url}/predictions/intent"]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -306,6 +308,24 @@ def side_by_side(urls: tuple[str, str], offered: float) -> bool:
         return all(keeps_up(run["summary"]) for run in runs)
 
 
+def machine() -> list[Figure]:
+    """What this machine's second core is worth to a load that shares nothing: wrk and a null server on a core, and on each."""
+    if not shutil.which("wrk"):
+        return []
+    cores, one, two = (GENERATOR_CORE, SERVER_CORE), [], []
+    with stand_in("null", core=cores[0]) as first, stand_in("null", core=cores[1]) as second:
+        for _ in rounds("machine"):
+            one.append(wrk(first, 6, 50, core=cores[0])["rate"])
+            with ThreadPoolExecutor(2) as pool:
+                pair = pool.map(lambda url, core: wrk(url, 6, 50, core=core)["rate"], (first, second), cores)
+                two.append(sum(pair))
+    return [
+        Figure("wrk and its server on one core, /s", "", middle(one, "{:,.0f}")),
+        Figure("two such pairs, one on each core, /s", "", middle(two, "{:,.0f}")),
+        Figure("ratio", "", middle([b / a for a, b in zip(one, two, strict=True)])),
+    ]
+
+
 def memory() -> list[Figure]:
     """The generator's memory between 1 and 10 million samples of one run."""
     command = ["taskset", "-c", GENERATOR_CORE, sys.executable, "-m", "locust", "-f", "locustfiles/chatbot.py", "--headless"]
@@ -330,7 +350,7 @@ def memory() -> list[Figure]:
             while process.poll() is None and 10_000_000 not in at:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
-                rows = sum(path.stat().st_size for path in results.glob("parts/*.rows")) // 44
+                rows = sum(path.stat().st_size for path in results.glob("parts/*.rows")) // samples.ROW.size
                 bar.update(rows - bar.n)
                 for mark in (1_000_000, 5_000_000, 10_000_000):
                     if rows >= mark and mark not in at:
@@ -353,7 +373,7 @@ def rounds(name: str, count: int = ROUNDS) -> Iterable[int]:
     return tqdm(range(count), desc=name, disable=None)
 
 
-PARTS = {part.__name__: part for part in (lag, latency, rate, cpu, scale, stall, queue, memory)}
+PARTS = {part.__name__: part for part in (lag, latency, rate, cpu, scale, machine, stall, queue, memory)}
 
 
 def main() -> None:
