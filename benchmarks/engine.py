@@ -309,7 +309,7 @@ def side_by_side(urls: tuple[str, str], offered: float) -> bool:
 
 
 def machine() -> list[Figure]:
-    """What this machine's second core is worth to a load that shares nothing: wrk and a null server on a core, and on each."""
+    """What the machine gives a load that shares nothing: wrk and a null server on one core, and a pair on each."""
     if not shutil.which("wrk"):
         return []
     cores, one, two = (GENERATOR_CORE, SERVER_CORE), [], []
