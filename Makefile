@@ -128,8 +128,9 @@ check: $(READY) ## lint, formatting, types and layers
 	@MYPYPATH=handlers $(VENV)/bin/mypy --python-version 3.10 handlers model
 	@$(PY) -m pytest -q tests/test_layers.py
 
+# Two at a time: many tests wait for servers and browsers. A file stays together: its tests share what they have started.
 test: $(READY) ## all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 # An environment of a target, or of the floor: its Pythons, best first, its locks, and what comes on top with its index.
 PYTHONS_floor := 3.10

@@ -22,6 +22,7 @@ ALIKE = {
     "objective": "p99<1s",
     "rate": "10/s",
     "arrivals": "poisson",
+    "sessions": "none",
 }
 PLACE = {"scenario": "chatbot", "host": "127.0.0.1", "machine": "2 cores of a processor"}
 
