@@ -178,10 +178,11 @@ def test_rows_of_half_written_reports_wait_for_their_rest(tmp_path):
     runfolder.create(folder, {**HEADER, "run_time_s": 1.0}, [Utterance("hi", "greet", "")])
     parts, tail = runfolder.Parts(folder), runfolder.Tail(folder)
     data = answers()[:3].tobytes()
-    parts.append(0, data[:60], LABELS)
+    half = samples.ROW.size * 3 // 2
+    parts.append(0, data[:half], LABELS)
     assert len(tail.rows().rows) == 1
-    parts.append(0, data[60:], LABELS)
-    assert tail.rows().rows.tobytes() == data[44:]
+    parts.append(0, data[half:], LABELS)
+    assert tail.rows().rows.tobytes() == data[samples.ROW.size :]
     assert not len(tail.rows().rows)
 
 

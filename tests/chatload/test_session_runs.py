@@ -113,7 +113,7 @@ def test_turns_that_are_still_held_at_the_end_are_unfinished(scripted):
         part=0,
         sessions=True,
     )
-    playing = generator.Generator(plan, lambda rows, labels: reported.append(rows))
+    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
     playing.start()
     gevent.sleep(1.6)
     playing.stop()

@@ -102,7 +102,7 @@ def test_repeated_runs_of_different_kinds_are_refused(tmp_path, capsys):
 def test_turns_of_other_calls_are_another_kind_of_run(tmp_path):
     a = make_run(tmp_path / "a", latency_ms(200), calls={"scope": [], "intent": ["scope"]})
     b = make_run(tmp_path / "b", latency_ms(200))
-    (difference,) = compare.differences(sides.read(a), sides.read(b))
+    (difference,) = conditions.differences(sides.read(a).conditions, sides.read(b).conditions)
     assert "scope, intent after scope" in difference
 
 
