@@ -36,7 +36,7 @@ class Trial:
         return Client(
             gevent.get_hub().loop,
             Target(socket.AF_INET, ("127.0.0.1", self._port), "localhost", None),
-            contract.Requests(["hello"], f"http://127.0.0.1:{self._port}", "", name),
+            contract.Requests(["hello"], f"http://127.0.0.1:{self._port}", "", model=name),
             lambda utterance, predicted: (samples.OK, len(name)),
             record,
             time.perf_counter,

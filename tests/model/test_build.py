@@ -284,7 +284,7 @@ def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column
 
 def test_a_task_may_need_fewer_epochs_than_the_corpus_s_size_gives(order):
     corpus = read_corpus(order.corpus)
-    given = [build.hyperparameters(replace(order, task=task), corpus).epochs for task in ("act", "intent", "urgency")]
+    given = [build.hyperparameters(replace(order, task=task), corpus).epochs for task in ("act", "intent", "mood")]
     assert given == [2, 20, 20]
     assert build.hyperparameters(replace(order, task="act", epochs=7), corpus).epochs == 7
 

@@ -121,7 +121,7 @@ TASKS = {
     "language": {"english", "german", "french", "spanish"},
     "scope": {"in_scope", "out_of_scope"},
     "product": {"installation", "licence", "billing", "account", "sales", "application", "help", "other"},
-    "urgency": {"low", "normal", "high"},
+    "urgency": {"urgent", "can_wait"},
     "act": {"question", "request", "statement", "social"},
 }
 
