@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from chatload import cost, metrics, objective, prices
 from chatload.colours import COLOURS
 
-_STYLES = {"live_page.css": "text/css", "report_page.css": "text/css", "live_page.js": "text/javascript"}
+_STYLES = {"live_page.css": "text/css", "page.css": "text/css", "live_page.js": "text/javascript"}
 _CHARTS = ("bokeh.min.js", "bokeh-api.min.js")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "

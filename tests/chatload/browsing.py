@@ -7,6 +7,8 @@ from pathlib import Path
 
 def open_page(browser, page: Path, width: int, scheme: str) -> None:
     """Opens a page of ours in a window of a width, for a reader with a scheme, and waits until it is drawn."""
+    browser.get("about:blank")  # a page of another test may still ask its server, which has gone
+    complaints(browser)
     size(browser, width, scheme)
     browser.get(page.resolve().as_uri())
     _wait_until_drawn(browser, scheme)
@@ -38,14 +40,15 @@ def _wait_until_drawn(browser, scheme: str) -> None:
 
 
 def tooltip(browser, place: str) -> str:
-    """The colours of the tooltip that shows when the mouse is over the middle of a plot."""
+    """The colours of the tooltip that shows when the mouse is over the left third of a plot."""
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
     plot = browser.find_element(By.ID, place)
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    ActionChains(browser).move_to_element(plot).move_by_offset(3, 0).move_by_offset(5, 5).perform()
+    left = -plot.size["width"] // 5
+    ActionChains(browser).move_to_element_with_offset(plot, left, 0).move_by_offset(3, 0).move_by_offset(5, 5).perform()
     return WebDriverWait(browser, 30).until(lambda _: browser.execute_script(_TOOLTIP))
 
 
