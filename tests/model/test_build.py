@@ -16,7 +16,7 @@ import tiny
 import torch
 from cpu_model import CpuModel
 
-from model import archive, artefact, build, checkpoint, encoder, int8, parity
+from model import archive, artefact, build, checkpoint, encoder, int8, lock, parity
 from model.build import Order
 from model.command import main
 from model.corpus import Utterance, read_corpus
@@ -47,13 +47,19 @@ def test_a_folder_becomes_an_archive_and_a_second_build_skips_every_step(order, 
     assert of_file(path) == before
 
 
-def test_a_second_build_in_the_same_store_waits_for_the_first(order, capsys):
+def test_a_second_build_in_the_same_store_waits_for_the_first(order, monkeypatch):
+    said, told = [], threading.Event()
+
+    def tell(text: str, **_: object) -> None:  # capsys loses what is printed while it is read
+        said.append(text)
+        if "another build works in" in text:
+            told.set()
+
+    monkeypatch.setattr(lock, "print", tell, raising=False)
     with only_build(order.store):
         second = threading.Thread(target=build.build, args=(order,))
         second.start()
-        seen = ""
-        while "another build works in" not in seen:
-            seen += capsys.readouterr().out
+        assert told.wait(60), said
         assert not (order.store / "artefacts").exists()
         assert second.is_alive()
     second.join()
