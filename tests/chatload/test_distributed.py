@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from chatload import fold
-from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
+from tests.chatload.runs import BASICS, content, rows_of, wait_until
 
 SHAPE = """
 from locust import LoadTestShape
@@ -83,24 +83,3 @@ def test_a_killed_master_loses_at_most_the_last_moments(stand_in, locust):
     assert found["verdict"]["outcome"] == "invalid"
     assert "its processes were killed" in found["verdict"]["reasons"][0]
     assert len(intended(locust.results)) >= 800
-
-
-def test_a_worker_that_joins_a_running_run_neither_shortens_it_nor_sends_at_its_beginning(stand_in, locust):
-    port = str(free_port())
-    common = ("--host", stand_in("null"), "--rate", "100", "--master-port", port)
-    distributed = ("--master-bind-port", port, "--run-time", "12s")
-    master = locust.start(*BASICS, *common, "--master", "--expect-workers", "1", *distributed)
-    first = locust.start("--worker", *common)
-    wait_until(lambda: rows_of(locust.results) > 300)
-    late = locust.start("--worker", *common)
-    locust.wait(master)
-    for worker in (first, late):
-        locust.wait(worker)
-    table = pyarrow.parquet.read_table(locust.results / "samples.parquet")
-    intended_s, worker = table["intended_s"].to_numpy(), table["worker"].to_numpy()
-    begun_s = sorted(intended_s[worker == number].min() for number in set(worker))
-    assert len(begun_s) == 2
-    assert begun_s[0] < 1 < 3 < begun_s[1]
-    run = content(locust.results)["run"]
-    assert run["warmup_s"] + run["duration_s"] == pytest.approx(12, abs=0.5)
-    assert np.count_nonzero(intended_s > 9) == pytest.approx(300, abs=70)

@@ -44,8 +44,11 @@ def leftovers(state, folders_before):
     """Return what a server of a state folder has left: processes that know the folder, and temporary folders."""
     mark = f"LOG_LOCATION={state.resolve()}/logs"
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    alive = [pid for pid in pids if process.stat_fields(pid) is not None and process.has_environment(pid, mark)]
-    return alive, temp_folders() - folders_before
+    living = [pid for pid in pids if process.stat_fields(pid) is not None]
+    alive = [pid for pid in living if process.has_environment(pid, mark)]
+    # Another test may be serving at the same time: a folder that a living process works in is not left.
+    left = temp_folders() - folders_before
+    return alive, {folder for folder in left if not any(process.has_environment(pid, f"TEMP={folder}") for pid in living)}
 
 
 def temp_folders():
