@@ -185,7 +185,15 @@ def served() -> Iterator[str]:
             return json.dumps({**snapshot, "now": {"at_s": self.at_s, "in_flight": self.at_s % 50}}).encode()
 
         def controls(self) -> dict[str, Any]:
-            return {"state": "running", "mistake": "", "stream_rate": 1.0, "rate": _RATE, "can_search": False}
+            return {"state": "running", "mistake": "", "stream_rate": 1.0, "rate": _RATE}
+
+        search = None
+
+        def start_search(self, wanted: str) -> None:
+            raise ValueError("nothing can be searched here")
+
+        def stop_search(self) -> None:
+            raise ValueError("no search goes on here")
 
         def change_rate(self, rate: float) -> None:
             raise ValueError("no run goes on here")

@@ -311,7 +311,7 @@
       for (const name of ["rate", "objective", "run_time", "warmup", "host"]) form[name].value = settings[name] ?? "";
       filled = true;
     }
-    const enabled = { start: !running(), edit: running(), stop: running(), search: !running() && settings.can_search, "end-search": settings.can_search };
+    const enabled = { start: !running(), edit: running(), stop: running(), search: !running(), "end-search": true };
     for (const button of form.querySelectorAll("button")) button.disabled = !enabled[button.value];
     at("contact").hidden = !settings.mistake;
     say(at("contact"), settings.mistake || "");

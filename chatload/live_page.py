@@ -43,6 +43,16 @@ class Session(Protocol):
     def controls(self) -> dict[str, Any]:
         """What the page's controls begin with; nothing secret."""
 
+    @property
+    def search(self) -> dict | None:
+        """How the last search stands, as docs/reference/live.md says; None where there was none."""
+
+    def start_search(self, wanted: str) -> None:
+        """Starts a search within an objective. Raises ValueError where it cannot."""
+
+    def stop_search(self) -> None:
+        """Ends the search that goes on."""
+
     def change_rate(self, rate: float) -> None:
         """Goes on at another rate, arrivals per second. Raises ValueError where no run goes on."""
 
@@ -153,7 +163,7 @@ def _asset(name: str) -> Response:
 
 def _data(session: Session) -> bytes:
     """The snapshot goes on as it came: to read it and write it again would take a millisecond of the generator's time."""
-    search = json.dumps(getattr(session, "search", None)).encode()
+    search = json.dumps(session.search).encode()
     return b'{"snapshot":%s,"search":%s,"settings":%s}' % (
         session.latest() or b"null",
         search,
@@ -166,17 +176,13 @@ def _json(content: dict, status: int = 200) -> Response:
 
 
 def _search(session: Session) -> Response:
-    """Starts or stops a search, where the session can."""
-    start, stop = getattr(session, "start_search", None), getattr(session, "stop_search", None)
-    if start is None or stop is None:
-        return _json({"error": "this scenario has no search: start Locust with locustfiles/capacity.py"}, 501)
     asked = _asked()
     try:
         if asked.get("action") == "start":
             objective.parse(str(asked.get("objective", "")))
-            start(str(asked["objective"]))
+            session.start_search(str(asked["objective"]))
         elif asked.get("action") == "stop":
-            stop()
+            session.stop_search()
         else:
             return _json({"error": f"action {asked.get('action')!r}: start or stop"}, 400)
     except ValueError as error:

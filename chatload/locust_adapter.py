@@ -259,7 +259,6 @@ class _Session:
             "objective": options["objective"],
             "warmup": options["warmup"],
             "run_time": f"{options['run_time'] or 60}s",
-            "can_search": hasattr(self, "start_search"),
         }
 
     def change_rate(self, rate: float) -> None:
@@ -333,9 +332,11 @@ class _Session:
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
         self._report, self._outcome, self.mistake = "", None, ""
+        options = self.environment.parsed_options
+        assert options is not None
         if not self.is_worker:  # travels to the workers with the other options
-            self.environment.parsed_options.searching = isinstance(self.environment.shape_class, CapacitySearch)  # type: ignore[union-attr]
-        if self.environment.parsed_options.searching:  # type: ignore[union-attr]
+            options.searching = isinstance(self.environment.shape_class, CapacitySearch)
+        if options.searching:
             self._start_search(wanted)
             return
         if not self.is_worker:
@@ -516,14 +517,10 @@ class _Session:
         assert self.environment.runner is not None
         gevent.spawn(self.environment.runner.stop)
 
-    def search_state(self) -> dict | None:
-        """How the last search stands (the content of capacity.json); None where there was none."""
-        return None if self._search is None else runfolder.plain(self._search.state())
-
     @property
     def search(self) -> dict | None:
-        """For the live page: search_state."""
-        return self.search_state()
+        """How the last search stands (the content of capacity.json); None where there was none."""
+        return None if self._search is None else runfolder.plain(self._search.state())
 
     def search_tick(self) -> tuple[int, float] | None:
         """What the load shape asks for: one stream until the search has begun."""

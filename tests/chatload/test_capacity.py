@@ -19,7 +19,7 @@ PLAN = Plan(CLAUSES, lowest_rate=20.0, probe_s=60.0)
 def probe(rate: float, p99_ms: float | None, answer: str = capacity.PASS, samples: int = 10_000, **more: object) -> Probe:
     estimate = Estimate(None, None, None) if p99_ms is None else Estimate(p99_ms, p99_ms * 0.9, p99_ms * 1.2)
     rates = Estimate(rate, rate, rate)
-    return replace(Probe(rate, answer, capacity.BRACKET, {"p99": estimate}, samples, 60.0, rates, rate), **more)  # type: ignore[arg-type]
+    return replace(Probe(rate, answer, capacity.BRACKET, {"p99": estimate}, samples, 60.0, rates, rate), **more)
 
 
 # --- against queues whose capacity theory gives -------------------------------------------------------------------
@@ -166,7 +166,7 @@ def content(
     outcome: str, answers: tuple[str, str], p99: dict, faults: tuple[str, ...] = (), lag_ms: float = 0.1, **conduct: object
 ) -> dict:
     """As much of a run.json as a probe is read from."""
-    happened = verdict.Conduct(expected=1_000, poisson=True, **conduct)  # type: ignore[arg-type]
+    happened = verdict.Conduct(expected=1_000, poisson=True, **conduct)
     throughput = {"value": 99.0, "low": 98.0, "high": 100.0}
     objective_json = [{"clause": c.text, "answer": a, "reason": ""} for c, a in zip(CLAUSES, answers, strict=True)]
     return {
@@ -188,7 +188,7 @@ ENDLESS = {"value": None, "low": None, "high": None}
 
 
 def read(*arguments: object, **conduct: object) -> Probe:
-    return capacity.probe(content(*arguments, **conduct), STEP, CLAUSES)  # type: ignore[arg-type]
+    return capacity.probe(content(*arguments, **conduct), STEP, CLAUSES)
 
 
 def test_a_run_that_passed_is_read_as_it_is():

@@ -95,7 +95,7 @@ def ask(environment, **_):
 
     def ask_and_stop():
         session.start_search("p90<900ms,errors<5%")
-        while not (session.search_state() or {"probes": []})["probes"]:
+        while not (session.search or {"probes": []})["probes"]:
             gevent.sleep(0.1)
         session.stop_search()
 

@@ -20,6 +20,8 @@ SECRET = "a-token-that-nobody-may-see"
 class Session:
     """A session without Locust: no run, or the snapshot that it is given."""
 
+    search: dict | None = None
+
     def __init__(self, snapshot: bytes = b"") -> None:
         self.snapshot = snapshot
 
@@ -37,10 +39,6 @@ class Session:
 
 class Searching(Session):
     """One that can search."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.search: dict | None = None
 
     def start_search(self, objective: str) -> None:
         self.search = {"state": f"searching {objective}"}
@@ -97,12 +95,6 @@ def test_the_page_runs_no_script_but_its_own():
     assert re.findall(r"<script(?! src=\"chatload/assets/)", text) == []
     assert re.findall(r"\bon\w+=", text) == []
     assert client(Session()).get("/chatload/assets/live_page.py").status_code == 404
-
-
-def test_a_search_needs_a_session_that_can():
-    answer = client(Session()).post("/chatload/search", json={"action": "start", "objective": "p99<1s"})
-    assert answer.status_code == 501
-    assert answer.json == {"error": "this scenario has no search: start Locust with locustfiles/capacity.py"}
 
 
 @pytest.mark.parametrize(
