@@ -1,7 +1,9 @@
-"""The int8 engine: a checkpoint as ONNX, its matrices in int8, for ONNX Runtime on the CPU.
+"""The int8 engines: a checkpoint as ONNX, its matrices in int8, for ONNX Runtime on the CPU.
 
-Weights are quantized per output channel, activations at run time: no calibration data, and none that goes stale. At the few
-tokens of an utterance a layer waits for its weights from memory, of which int8 moves a quarter.
+Weights are quantized once, activations at run time: no calibration data, and none that goes stale. At the few tokens of an
+utterance a layer waits for its weights from memory, of which int8 moves a quarter. What tells the two apart is what shares a
+scale: BLOCKS gives one to each 64 values of a row, TENSORS one to a whole matrix of activations, whose few outliers then take
+the steps from all others. docs/decisions/0113-int8-in-onnx-runtime.md
 onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -24,30 +26,52 @@ OPSET = 17
 INPUTS = ("ids", "mask", "types")
 TOLERANCE = 1e-3
 FLOAT = 1  # onnx.TensorProto.FLOAT: what the fused operators give, which onnx's shape inference does not know
+BLOCKS, TENSORS = "int8-blocks", "int8"
+BLOCK = 64  # values that share a scale; 32 is nearer to fp32 and a tenth slower, 128 the other way round
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: multiply in int8
 
 
-def compile_int8(graph: Any, classifier: Any, probes: Iterable[tuple[torch.Tensor, ...]], folder: Path) -> list[str]:
-    """Write one graph that takes every length and return its name.
+def compile_int8(
+    graph: Any, classifier: Any, probes: Iterable[tuple[torch.Tensor, ...]], precision: str, folder: Path
+) -> list[str]:
+    """Write one graph that takes every length and return its name; precision is BLOCKS or TENSORS.
 
     The fp32 form of it must give the original's logits for each probe; int8 is judged by parity. Raises BuildProblem.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
+    quantize = {BLOCKS: quantize_blocks, TENSORS: quantize_tensors}[precision]
     probes = list(probes)
     with tempfile.TemporaryDirectory() as name:
         exported, fused = Path(name) / "exported.onnx", Path(name) / "fused.onnx"
         export(graph, classifier, probes[0], exported)
-        fuse(classifier.config, exported, fused)
+        fuse(classifier.config, precision, exported, fused)
         check(graph, fused, probes)
         with quiet():
-            quantize_dynamic(
-                str(fused),
-                str(folder / ONNX_GRAPH),
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                extra_options={"DefaultTensorType": FLOAT},
-            )
+            quantize(fused, folder / ONNX_GRAPH)
     return [ONNX_GRAPH]
+
+
+def quantize_blocks(source: Path, path: Path) -> None:
+    """Write a graph with its matrices in int8, weights and activations scaled by blocks; embeddings stay in fp32."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    how = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=8)
+    quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), algo_config=how)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(path))
+
+
+def quantize_tensors(source: Path, path: Path) -> None:
+    """Write a graph with its matrices in int8, weights scaled by output channel, activations by tensor; embeddings too."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        str(source),
+        str(path),
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        extra_options={"DefaultTensorType": FLOAT},
+    )
 
 
 def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path: Path) -> None:
@@ -71,10 +95,14 @@ def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path:
         )
 
 
-def fuse(config: Any, source: Path, path: Path) -> None:
+def fuse(config: Any, precision: str, source: Path, path: Path) -> None:
     """Write a graph with attention, layer normalisation and GELU as one operator each: a tenth faster at 12 tokens."""
     from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
 
+    options = FusionOptions("bert")
+    # The operator Attention has the matrices of query, key and value inside, where scaling by blocks does not reach them.
+    options.use_multi_head_attention = precision == BLOCKS
     with quiet():
         model = optimizer.optimize_model(
             str(source),
@@ -82,6 +110,7 @@ def fuse(config: Any, source: Path, path: Path) -> None:
             num_heads=config.num_attention_heads,
             hidden_size=config.hidden_size,
             opt_level=0,
+            optimization_options=options,
         )
         model.save_model_to_file(str(path))
 

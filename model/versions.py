@@ -6,7 +6,11 @@ import platform
 from importlib import metadata
 
 PACKAGES = ("torch", "transformers", "tokenizers")
-COMPILERS = {"cpu": ("onnx", "onnxruntime"), "inf1": ("torch-neuron", "neuron-cc"), "inf2": ("torch-neuronx", "neuronx-cc")}
+COMPILERS = {
+    "cpu": ("onnx", "onnx-ir", "onnxruntime"),
+    "inf1": ("torch-neuron", "neuron-cc"),
+    "inf2": ("torch-neuronx", "neuronx-cc"),
+}
 
 
 def versions(target: str = "") -> dict[str, str]:

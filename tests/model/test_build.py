@@ -380,23 +380,36 @@ def test_the_last_line_of_a_build_is_the_archive_s_path(order, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(order.store / "intent-tiny-cpu-tuned.mar")
 
 
-def test_the_tuned_recipe_answers_in_int8_through_onnxruntime(order):
-    facts = archive.read_facts(build.build(replace(order, recipe="tuned")))
-    assert (facts["engine"], facts["precision"], facts["graphs"]) == ("onnxruntime", "int8", ["model.onnx"])
+@pytest.mark.parametrize(("recipe", "precision"), [("tuned", "int8-blocks"), ("int8", "int8")])
+def test_int8_recipes_answer_through_onnxruntime(order, recipe, precision):
+    facts = archive.read_facts(build.build(replace(order, recipe=recipe)))
+    assert (facts["engine"], facts["precision"], facts["graphs"]) == ("onnxruntime", precision, ["model.onnx"])
     assert 0 < facts["parity"]["confidence_change"] < 0.2
 
 
+def test_scaling_by_blocks_is_nearer_to_fp32_than_scaling_by_tensors(tmp_path):
+    source, corpus = tiny.tiny_checkpoint(tmp_path / "source"), read_corpus(tiny.tiny_corpus(tmp_path))
+    changes = [
+        parity.check_parity(
+            source, tiny.tiny_artefact(tmp_path / recipe, recipe, source), "cpu", corpus, None
+        ).confidence_change
+        for recipe in ("tuned", "int8")
+    ]
+    assert changes[0] < changes[1]
+
+
+@pytest.mark.parametrize("recipe", ["tuned", "int8"])
 @pytest.mark.parametrize("kind", ["Bert", "DistilBert", "Roberta"])
-def test_int8_is_near_the_checkpoint_for_every_architecture(tmp_path, kind):
+def test_int8_is_near_the_checkpoint_for_every_architecture(tmp_path, kind, recipe):
     source = tiny.tiny_checkpoint(tmp_path / kind, kind)
     # Not by build: the intents of a random model lie so close together that a few change places, and parity stops it.
-    folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned", source)
+    folder = tiny.tiny_artefact(tmp_path / "artefact", recipe, source)
     found = parity.check_parity(source, folder, "cpu", read_corpus(tiny.tiny_corpus(tmp_path)), None)
     assert 0 < found.confidence_change < 0.2
 
 
 def test_an_onnx_form_that_answers_differently_stops_the_build(order, monkeypatch):
-    monkeypatch.setattr(int8, "fuse", lambda config, source, path: damage(source, path))
+    monkeypatch.setattr(int8, "fuse", lambda config, precision, source, path: damage(source, path))
     with pytest.raises(BuildProblem, match="the ONNX form's logits differ by"):
         build.build(replace(order, recipe="tuned"))
 
