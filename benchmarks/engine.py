@@ -63,12 +63,12 @@ def chatload(url: str, rate: float, seconds: int, *options: str, core: str = GEN
         return json.loads((results / "run.json").read_text())
 
 
-def fast_http_user(url: str, users: int, seconds: int, each_per_s: float = 0) -> dict:
+def fast_http_user(url: str, users: int, seconds: int, each_per_s: float = 0, check: bool = False) -> dict:
     """The JSON line of benchmarks/fast_http_user.py."""
     command = ["taskset", "-c", GENERATOR_CORE, sys.executable, "-m", "locust", "-f", "benchmarks/fast_http_user.py"]
     command += ["--headless", "--skip-log-setup", "--only-summary", "--host", url, "--users", str(users)]
     command += ["--spawn-rate", str(users), "--run-time", f"{seconds}s"]
-    environment = {**os.environ, "EACH_USER_PER_S": str(each_per_s)}
+    environment = {**os.environ, "EACH_USER_PER_S": str(each_per_s), "CHECK": str(int(check))}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
@@ -209,19 +209,24 @@ def cpu() -> list[Figure]:
 
 
 def _cpu(which: str, *options: str) -> list[Figure]:
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {"": [], ", which looks at each answer as chatload does": []}
     with stand_in("null", *options) as url:
         for _ in rounds(f"cpu, null server {which}"):
             run = chatload(url, 10_000, 10)["run"]
             (from_s, used_s), (to_s, used_later_s) = run["generators"][0]["cpu"][1], run["generators"][0]["cpu"][-2]
             ours.append((used_later_s - used_s) / (to_s - from_s) / 10_000 * 1e6)
-            found = fast_http_user(url, 100, 10, each_per_s=100)
-            theirs.append(found["cpu_s"] / found["requests"] * 1e6)
-    return [
-        Figure(f"CPU per request at 10,000/s, null server {which}, us", "", middle(ours)),
-        Figure("the same, FastHttpUser at up to 10,000/s, us", "", middle(theirs)),
-        Figure("ratio", "<= 0.35", middle([a / b for a, b in zip(ours, theirs, strict=True)])),
-    ]
+            for name, values in theirs.items():
+                found = fast_http_user(url, 100, 10, each_per_s=100, check=bool(name))
+                assert not found["failures"]
+                values.append(found["cpu_s"] / found["requests"] * 1e6)
+    figures = [Figure(f"CPU per request at 10,000/s, null server {which}, us", "", middle(ours))]
+    for name, values in theirs.items():
+        figures += [
+            Figure(f"the same, FastHttpUser{name}, at up to 10,000/s, us", "", middle(values)),
+            Figure("ratio", "<= 0.35", middle([a / b for a, b in zip(ours, values, strict=True)])),
+        ]
+    return figures
 
 
 def stall() -> list[Figure]:
@@ -279,26 +284,33 @@ def scale() -> list[Figure]:
     Twice: as two runs side by side, each with the server on its core, and as one run of two processes, whose master takes
     its share of the same two cores, and whose connections go to either server.
     """
-    one, apart, together = [], [], []
     with stand_in("null", core=GENERATOR_CORE) as first, stand_in("null", core=SERVER_CORE) as second:
-        for _ in rounds("scale, apart", 1):
-            one.append(highest(lambda offered: keeps_up(chatload(first, offered, 6)["summary"]), low=16_000))
-            apart.append(highest(lambda offered: side_by_side((first, second), offered), low=32_000))
-    with stand_in("null", core=GENERATOR_CORE) as url:
-        port = url.rpartition(":")[2]
-        with stand_in("null", "--port", port, core=SERVER_CORE):
-            both = f"{GENERATOR_CORE},{SERVER_CORE}"
-            for _ in rounds("scale, together", 1):
-                together.append(
-                    highest(lambda offered: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"]), low=32_000)
-                )
+        one = highest(lambda offered: mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"])), low=16_000)
+        apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=32_000)
+    with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
+        both = f"{GENERATOR_CORE},{SERVER_CORE}"
+        together = highest(
+            lambda offered: mostly(lambda: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"])), low=32_000
+        )
     return [
-        Figure("one process and its server on one core, /s", "", middle(one, "{:,.0f}")),
-        Figure("two runs side by side, each with its server on its core, /s", "", middle(apart, "{:,.0f}")),
-        Figure("ratio", ">= 1.8", middle([b / a for a, b in zip(one, apart, strict=True)])),
-        Figure("one run of two processes, its master on the same two cores, /s", "", middle(together, "{:,.0f}")),
-        Figure("ratio", ">= 1.8", middle([b / a for a, b in zip(one, together, strict=True)])),
+        Figure("one process and its server on one core, /s", "", f"{one:,.0f}"),
+        Figure("two runs side by side, each with its server on its core, /s", "", f"{apart:,.0f}"),
+        Figure("ratio", ">= 1.8", f"{apart / one:.3g}"),
+        Figure("one run of two processes, its master on the same two cores, /s", "", f"{together:,.0f}"),
+        Figure("ratio", ">= 1.8", f"{together / one:.3g}"),
     ]
+
+
+def mostly(holds: Callable[[], bool], trials: int = 5) -> bool:
+    """Whether most of some trials hold: a moment in which something else takes the core spoils one of 6 s."""
+    needed, held, failed = trials // 2 + 1, 0, 0
+    while held < needed and failed < needed:
+        held, failed = (held + 1, failed) if holds() else (held, failed + 1)
+    return held == needed
+
+
+def port_of(url: str) -> str:
+    return url.rpartition(":")[2]
 
 
 def side_by_side(urls: tuple[str, str], offered: float) -> bool:

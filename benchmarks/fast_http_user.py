@@ -1,6 +1,7 @@
 """The peer: Locust's own FastHttpUser, closed loop, as fast as it can, posting the same request as chatload.
 
-Run by benchmarks/engine.py. Prints one JSON line at the end: requests, seconds, CPU seconds, median and p99 in ms.
+With CHECK=1 it also looks at each answer, as chatload always does. Run by benchmarks/engine.py. Prints one JSON line at the
+end: requests, seconds, CPU seconds, median and p99 in ms.
 """
 
 import json
@@ -10,7 +11,9 @@ import time
 from locust import FastHttpUser, constant_throughput, events, task
 
 _EACH = float(os.environ.get("EACH_USER_PER_S", "0"))  # 0: as fast as it can
+_CHECK = os.environ.get("CHECK") == "1"
 _started: dict[str, float] = {}
+QUESTION, EXPECTED = {"text": "change company address"}, "out_of_scope"  # what the null server answers
 
 
 class Closed(FastHttpUser):
@@ -19,7 +22,12 @@ class Closed(FastHttpUser):
 
     @task
     def ask(self) -> None:
-        self.client.post("/predictions/intent", json={"text": "change company address"})
+        if not _CHECK:
+            self.client.post("/predictions/intent", json=QUESTION)
+            return
+        with self.client.post("/predictions/intent", json=QUESTION, catch_response=True) as response:
+            if response.json()["intent"] != EXPECTED:
+                response.failure("wrong")
 
 
 @events.test_start.add_listener

@@ -2,8 +2,8 @@
 
 Weights are quantized once, activations at run time: no calibration data, and none that goes stale. At the few tokens of an
 utterance a layer waits for its weights from memory, of which int8 moves a quarter. What tells the two apart is what shares a
-scale: BLOCKS gives one to each 64 values of a row, TENSORS one to a whole matrix of activations, whose few outliers then take
-the steps from all others. docs/decisions/0113-int8-in-onnx-runtime.md
+scale: BLOCKS gives one to each 64 values of a row, TENSORS one to a whole matrix of activations, whose few outliers then
+take the steps from all others. docs/decisions/0113-int8-in-onnx-runtime.md
 onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from cpu_model import ONNX_GRAPH, load_onnx
 
+from model.first_token import keep_first_row
 from model.problem import BuildProblem
 
 OPSET = 17
@@ -112,6 +113,7 @@ def fuse(config: Any, precision: str, source: Path, path: Path) -> None:
             opt_level=0,
             optimization_options=options,
         )
+        keep_first_row(model.model)
         model.save_model_to_file(str(path))
 
 
