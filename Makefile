@@ -78,6 +78,8 @@ LOAD = $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--a
 LENGTH = $(if $(filter $(CAPACITY_SCENARIO),$(SCENARIO)),--probe-time "$(PROBE_TIME)" --instance "$(INSTANCE)",$(RUN_TIME))
 RUN_TIME =
 # The server that make serve-* started, where no other is named.
+NEEDS_SERVER = $(if $(HOST),,@test -f .serve/server.json || { \
+	echo "chatload: no server was started here: start one, for example with make serve-cpu, or name one with HOST=" >&2; exit 2; })
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
@@ -224,9 +226,11 @@ gate: $(READY) ## what CI runs: make bench that fails fast; junit.xml, summary.m
 	@$(MAKE) bench ABORT_WHEN="$(if $(ABORT_WHEN),$(ABORT_WHEN),$(GATE_ABORT_WHEN))"
 
 load: $(READY) ## a scenario without web UI, against HOST= (default: what make serve-* started)
+	$(NEEDS_SERVER)
 	@$(LOAD) --headless --only-summary $(TARGET_OPTIONS)
 
 ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
+	$(NEEDS_SERVER)
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
 
 capacity: $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own
@@ -237,7 +241,7 @@ benchmark-engine: $(READY) ## the generator against servers of known latency and
 	@$(PY) -m benchmarks.engine $(PARTS)
 	@$(PY) -m benchmarks.master
 
-report: $(READY) ## print the report of RUN= again, and write its report.html and junit.xml anew
+report: $(READY) ## print the report of RUN= again, and write its report.html, summary.md and junit.xml anew
 	@$(VENV)/bin/chatload report "$(or $(RUN),$(error name a run folder: make report RUN=results/...))"
 
 compare: $(READY) ## compare B= with A=: runs, folders of repeated runs, or in-process CSVs

@@ -3,6 +3,7 @@
     python -m benchmarks.stand_in null  --port 8090     answers at once
     python -m benchmarks.stand_in stall --port 8090     answers at once, but holds all answers 0.5 s in every 10 s
     python -m benchmarks.stand_in mm1   --port 8090     one server, exponential service times: theory gives every percentile
+    python -m benchmarks.stand_in md1   --port 8090     the same with constant service times
 
 Bound to loopback. One process, one core: pin it to another core than the generator.
 """
@@ -153,13 +154,21 @@ def _law(options: argparse.Namespace) -> Law:
 
 def main() -> None:
     """Runs a stand-in server until it is told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stand_in", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.stand_in", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=["null", "stall", "mm1", "md1"])
     parser.add_argument("--port", type=int, default=0, help="port on loopback (0: a free one, printed)")
-    parser.add_argument("--every", type=float, default=10.0, help="stall: seconds from one stall to the next")
-    parser.add_argument("--held", type=float, default=0.5, help="stall: seconds for which answers are held")
-    parser.add_argument("--service", type=float, default=0.002, help="mm1, md1: mean service time in seconds")
-    parser.add_argument("--seed", type=int, default=1, help="mm1: seed of the service times")
+    parser.add_argument(
+        "--every", type=float, default=10.0, help="stall: seconds from one stall to the next (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--held", type=float, default=0.5, help="stall: seconds for which answers are held (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--service", type=float, default=0.002, help="mm1, md1: mean service time in seconds (default: %(default)g)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="mm1: seed of the service times (default: %(default)s)")
     parser.add_argument(
         "--spin",
         action="store_true",

@@ -134,7 +134,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         help="compare runs, repeated runs or in-process benchmarks with a baseline",
         description="Compares each SIDE with the first: ratios and differences with intervals, and whether they are\n"
         "real. A side is a run's folder, a folder of repeated runs (as make ab leaves them), or the CSV of make inprocess.",
-        epilog="example: chatload compare results/before results/after --gate --margin 5%%",
+        epilog="example: chatload compare results/before results/after --gate --margin 5%",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sides", type=Path, nargs="+", metavar="SIDE", help="what to compare; the first is the baseline")
@@ -460,7 +460,9 @@ def _curve(options: argparse.Namespace) -> list[float]:
 
 def _add_price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
-    parser.add_argument("--prices", type=Path, metavar="FILE", help="your own prices, in place of those of prices.toml")
+    parser.add_argument(
+        "--prices", type=Path, metavar="FILE", help="your own prices: they override and add to those of prices.toml"
+    )
 
 
 def _metrics(text: str | None) -> list[str] | None:

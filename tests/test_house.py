@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_a_missing_python_is_one_clear_line():
     done = make("setup", "PYTHON=python-that-is-not-there", "--always-make")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith("chatload: python-that-is-not-there is missing or older than Python 3.11")
+
+
+@pytest.mark.parametrize("target", ["load", "ui"])
+def test_a_load_without_a_server_is_one_clear_line(target, tmp_path):
+    ready = f"{sys.prefix}/.ready"
+    done = subprocess.run(
+        ["make", "-f", str(ROOT / "Makefile"), f"VENV={sys.prefix}", "-o", ready, target],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith("chatload: no server was started here")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(("target", "device"), ACCELERATORS.items())

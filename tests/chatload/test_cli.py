@@ -1,0 +1,32 @@
+"""The command line's own help: what it shows can be typed as it stands."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chatload import cli
+
+COMMANDS = ["report", "capacity", "compare", "cost", "forecast", "plan", "history", "describe", "watch"]
+
+
+def printed_help(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*arguments, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_names_every_command(capsys):
+    assert re.findall(r"^    (\w+) ", printed_help(capsys), re.M) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_is_what_can_be_typed(command, capsys):
+    shown = printed_help(capsys, command)
+    options, _, example = shown.partition("example: chatload ")
+    assert example.startswith(f"{command} ")
+    assert "%%" not in shown
+    for flag in re.findall(r"--[\w-]+", example):
+        assert re.search(rf"^  {flag}\b", options, re.M), flag
