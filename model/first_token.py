@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-# Operators whose result in a row depends on that row alone, as onnxruntime.transformers fuses them; products with a constant.
+# Operators whose result in a row depends on that row alone; of MatMul those with a constant.
 ROW_WISE = frozenset({"MatMul", "SkipLayerNormalization", "LayerNormalization", "BiasGelu", "Gelu", "FastGelu", "Add"})
 TOKENS = 1  # the axis of [1, tokens, width]
 BOUNDS = {"first_row_start": 0, "first_row_end": 1, "first_row_axis": TOKENS}

@@ -362,7 +362,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused_in_one_line(order, tmp_path, 
     ("arguments", "problem"),
     [
         (["--target", "tpu"], "--target tpu: no such target; choose one of: cpu, cuda, inf1, inf2"),
-        (["--recipe", "fast"], "--recipe fast: cpu has no such recipe; choose one of: tuned, fp32, article"),
+        (["--recipe", "fast"], "--recipe fast: cpu has no such recipe; choose one of: tuned, int8, fp32, article"),
         (["--corpus", "nowhere.tsv"], "nowhere.tsv: cannot read the corpus"),
         (["--model", "bert-base", "--epochs", "2"], "--epochs 2: only --model minilm is trained"),
     ],

@@ -5,11 +5,11 @@ import onnx
 import onnxruntime
 import pytest
 import tiny
-import torch
+from onnx import TensorProto, helper
+
 from model import artefact, int8
 from model.checkpoint import load_classifier
 from model.first_token import keep_first_row
-from onnx import TensorProto, helper
 
 WIDTH = 4
 
