@@ -167,6 +167,7 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
         workers,
         np.count_nonzero(inside) / (end_s - start_s),
     )
+    _check_queue(found)
     _check_utilisation(found)
     return found
 
@@ -204,6 +205,16 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
     lower, upper = np.quantile(values, [0.25, 0.75])
     far = _FAR_OUT * (upper - lower)
     return np.clip(values, lower - far, upper + far)
+
+
+def _check_queue(found: Calibration) -> None:
+    """Refuses a server whose answers follow one another faster than its workers can have worked."""
+    if found.separated and np.median(found.queued_s - found.queued_server_s) < 0:
+        raise CalibrationError(
+            f"{len(found.queued_s)} of its requests waited for a worker, and most were answered sooner after the answer "
+            "before them than the server says it worked on them: it held answers back, or has more than "
+            f"{found.workers} workers (--workers)"
+        )
 
 
 def _check_utilisation(found: Calibration) -> None:

@@ -134,3 +134,18 @@ def test_what_cannot_be_calibrated_from_is_refused():
     failed["outcome"][::20] = 503
     assert "serve what sends Server-Timing" in refusal(untimed)
     assert "5.01 % of its requests got no answer" in refusal(failed)
+
+
+def test_a_server_that_holds_answers_back_is_no_queue():
+    rows, _ = served(0.3)
+    rows["tokenize_ms"], rows["infer_ms"] = 0.1, 0.2
+    held = rows["sent_s"] % 5 < 0.5  # whatever is sent in the first half second of five is answered at its end, at once
+    rows["done_s"] = np.where(held, rows["sent_s"] // 5 * 5 + 0.5, rows["sent_s"] + 0.001)
+    with pytest.raises(CalibrationError, match=r"it held answers back, or has more than 1 workers"):
+        calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
+
+
+def test_workers_that_were_not_told_of_are_noticed():
+    rows, _ = served(0.35, workers=4)
+    with pytest.raises(CalibrationError, match=r"has more than 1 workers \(--workers\)"):
+        calibrate(rows, LENGTHS, 1, 0.0, SECONDS)
