@@ -13,16 +13,14 @@ without leaving a run that says so.
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
-import numpy as np
 from locust import LoadTestShape, User, events
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, WorkerRunner
@@ -46,6 +44,7 @@ from chatload import (
     locust_table,
     mix,
     objective,
+    player,
     preflight,
     prober,
     runfolder,
@@ -60,7 +59,6 @@ logger = logging.getLogger("chatload")
 _ROWS, _PULSE, _END, _STOP = "chatload_rows", "chatload_pulse", "chatload_end", "chatload_stop"
 _PROBE = "chatload_probe"
 _FINISH_S = 120.0  # 10 million samples are folded within that
-_DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
 # Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
 _STOP_AFTER_END_S = 1.0
@@ -125,12 +123,12 @@ class _StartedSearch(CapacitySearch):
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
-    session = _session(stream.environment)
-    session.add_streams(1)
+    streams = _session(stream.environment).player
+    streams.add_streams(1)
     try:
         gevent.get_hub().switch()  # sleeps until killed, without a timer
     finally:
-        session.add_streams(-1)
+        streams.add_streams(-1)
 
 
 def _session(environment: Environment) -> _Session:
@@ -169,12 +167,9 @@ class _Session:
         self.environment = environment
         self.feed = feed.Feed()
         self.mistake = ""
-        self._generator: generator.Generator | None = None
+        self.player = player.Player(self)
         self._run: keeper.Keeper | None = None
-        self._streams = 0
-        self._stream_rate = 1.0
         self._planned_rate: float | None = None
-        self._end_reported = gevent.event.Event()
         self._finished = gevent.event.Event()  # whoever quits waits for the report of the run before
         self._finished.set()
         self._report = ""
@@ -337,6 +332,7 @@ class _Session:
         if not self.is_worker:  # travels to the workers with the other options
             options.searching = isinstance(self.environment.shape_class, CapacitySearch)
         if options.searching:
+            options.dealt_to, options.dealt_rate = [], 0.0  # a search has no timetable
             self._start_search(wanted)
             return
         if not self.is_worker:
@@ -405,55 +401,15 @@ class _Session:
         options.dealt_rate = rate
         return len(options.dealt_to), _dealing(wanted, rate).mean_rate(wanted.run_time_s)
 
-    def _dealt(self, wanted: settings.Settings, worker: int) -> tuple[int | None, Iterator[np.ndarray] | None]:
-        """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""
-        options = self.environment.parsed_options
-        assert options is not None
-        if not _dealing(wanted, wanted.rate).dealt:
-            return None, None
-        asked = _dealing(wanted, options.dealt_rate)
-        if worker not in options.dealt_to:
-            logger.warning("chatload: this worker came after the run's arrivals had been dealt, and sends none of them")
-            return None, iter(())
-        part = options.dealt_to.index(worker)
-        return part, asked.part(part, len(options.dealt_to), wanted.run_time_s or math.inf)
-
     def _start_generator(self, wanted: settings.Settings) -> None:
-        runner = self.environment.runner
-        replayed = corpus_file.replayed(wanted)
-        worker = max(getattr(runner, "worker_index", 0), 0)
-        part, dealt = self._dealt(wanted, worker)
-        plan = generator.Plan(
-            url=wanted.host,
-            token_file=wanted.token_file,
-            tls=generator.Tls(wanted.ca_file, wanted.insecure),
-            arrivals=wanted.arrivals,
-            seed=wanted.seed,
-            worker=worker,
-            timeout_s=wanted.timeout_s,
-            max_in_flight=wanted.max_in_flight,
-            run_time_s=wanted.run_time_s,
-            utterances=replayed.utterances,
-            drawing=replayed.drawing,
-            dealt=dealt,
-            part=part,
-            sessions=bool(wanted.sessions),
-            graph=_graph(),
-        )
-        self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
-        self._generator = generator.Generator(plan, self._keep, self._beat)
-        self._generator.start()
-        self._generator.set_streams(self._streams, self._stream_rate)
-        self._end_reported.clear()
+        options, worker = self.environment.parsed_options, max(getattr(self.environment.runner, "worker_index", 0), 0)
+        assert options is not None
+        terms = player.Terms(options.stream_rate_exact, options.dealt_to, options.dealt_rate)
+        self.player.start(wanted, _graph(), terms, worker)
 
     # --- during a run ------------------------------------------------------------------------------------------
 
-    def add_streams(self, count: int) -> None:
-        self._streams += count
-        if self._generator is not None:
-            self._generator.set_streams(self._streams, self._stream_rate)
-
-    def _keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
+    def keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Takes rows of samples and of calls from this process's generator: to Locust, the run folder or the master."""
         name = "turn" if _graph() else contract.PATH
         locust_table.add(self.environment.stats, name, samples.from_bytes(rows))
@@ -465,12 +421,21 @@ class _Session:
             report = {"worker": runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
             runner.send_message(_ROWS, report)
 
-    def _beat(self, pulse: generator.Pulse) -> None:
+    def beat(self, pulse: generator.Pulse) -> None:
+        """Takes a pulse of this process's generator."""
         if self._run is not None:
             self._run.beat(0, pulse.as_json())
         elif self.is_worker:
             assert self.environment.runner is not None
             self.environment.runner.send_message(_PULSE, pulse.as_json())
+
+    def end(self, facts: dict) -> None:
+        """Takes the final facts of this process's generator."""
+        if self._run is not None:
+            self._run.end(0, facts)
+        elif self.is_worker:
+            assert self.environment.runner is not None
+            self.environment.runner.send_message(_END, facts)
 
     def _on_pulse(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
@@ -533,7 +498,7 @@ class _Session:
         return users, users
 
     def _start_search(self, wanted: settings.Settings) -> None:
-        self._end_reported.set()  # there is no generator yet whose end could be waited for
+        self.player.expect_none()  # there is no generator yet whose end could be waited for
         if self.is_worker:
             return
         self._users = 0
@@ -579,7 +544,7 @@ class _Session:
     # --- the end of a run --------------------------------------------------------------------------------------
 
     def _on_stop(self, environment: Environment, msg: Any) -> None:
-        self._guard(self._end_generator)()
+        self._guard(self.player.end)()
 
     def _on_end(self, environment: Environment, msg: Any) -> None:
         if self._run is not None:
@@ -597,22 +562,7 @@ class _Session:
         if self.is_master:
             self._end_workers()
         else:
-            self._end_generator()
-
-    def _end_generator(self) -> None:
-        """Drains this process's generator, once; a second caller waits until the first is done."""
-        ending, self._generator = self._generator, None
-        if ending is None:
-            self._end_reported.wait(_DRAIN_GRACE_S)
-            return
-        ending.stop()
-        facts = ending.facts.as_json()
-        if self._run is not None:
-            self._run.end(0, facts)
-        elif self.is_worker:
-            assert self.environment.runner is not None
-            self.environment.runner.send_message(_END, facts)
-        self._end_reported.set()
+            self.player.end()
 
     def _end_workers(self) -> None:
         """Has all workers end their generators, and waits until each has said so, is lost, or takes far too long."""
@@ -622,7 +572,7 @@ class _Session:
         runner.send_message(_STOP)
         graph = _graph()
         chain = graph.depth if graph else 1
-        deadline = time.monotonic() + chain * self._read_settings().timeout_s + _DRAIN_GRACE_S
+        deadline = time.monotonic() + chain * self._read_settings().timeout_s + player.DRAIN_GRACE_S
 
         def awaited() -> set[str]:
             alive = {client.id for client in runner.clients.values() if client.state != STATE_MISSING}
@@ -670,7 +620,7 @@ class _Session:
             runner.stop()
         self._finished.wait(_FINISH_S)
         if self.is_worker:
-            self._end_generator()
+            self.player.end()
             self.environment.process_exit_code = 0
         elif self._outcome is not None:
             self.environment.process_exit_code = verdict.EXIT_CODES[self._outcome]

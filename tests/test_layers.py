@@ -89,6 +89,7 @@ RIM = {
     "page",
     "plan_page",
     "plot_page",
+    "player",
     "plots",
     "preflight",
     "prices",
