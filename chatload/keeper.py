@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from chatload import abort, dealing, machine, runfolder, samples, settings
+from chatload import abort, corpus, dealing, machine, runfolder, samples, settings
 from chatload.corpus import Utterance
+from chatload.corpus_file import Replayed
 
 logger = logging.getLogger("chatload")
 
@@ -30,8 +31,24 @@ def new_id(scenario: str) -> str:
     return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
 
 
-def header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
-    """The header of a run that starts now: what was wanted, what makes it, and what else was ``found`` (by its names)."""
+def begin(wanted: settings.Settings, scenario: str, replayed: Replayed, workers: set[str], **found: Any) -> Keeper:
+    """Opens the folder of a run that starts now; its header says what else was ``found`` (by its names)."""
+    header = _header(wanted, scenario, corpus=_corpus(wanted.corpus, replayed), workers=len(workers), **found)
+    folder = Path(wanted.results) if wanted.results else Path("results") / header["id"]
+    return Keeper(folder, header, replayed.utterances, workers)
+
+
+def _corpus(file: str, replayed: Replayed) -> dict:
+    return {
+        "file": file,
+        "split": replayed.split,
+        "utterances": len(replayed.utterances),
+        "sha256": corpus.fingerprint(replayed.utterances),
+    }
+
+
+def _header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
+    """What was wanted, what makes the run, and what else was found."""
     return {
         "id": new_id(scenario),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),

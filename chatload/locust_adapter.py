@@ -26,14 +26,11 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from chatload import (
+    admission,
     arrival_spec,
-    arrivals,
     call_graph,
     capacity,
     contract,
-    corpus,
-    corpus_file,
-    cost,
     dealing,
     duration,
     feed,
@@ -42,10 +39,8 @@ from chatload import (
     keeper,
     live_page,
     locust_table,
-    mix,
     objective,
     player,
-    preflight,
     prober,
     runfolder,
     samples,
@@ -63,20 +58,6 @@ _FINISH_S = 120.0  # 10 million samples are folded within that
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
 _STOP_AFTER_END_S = 1.0
 _OUTCOMES = {capacity.FOUND: verdict.PASS, capacity.NONE: verdict.FAIL, capacity.UNDECIDED: verdict.INVALID}
-# Everything that a user's mistake can raise; each message is one line for that user.
-_MISTAKES = (
-    arrivals.ArrivalsError,
-    call_graph.CallGraphError,
-    capacity.CapacityError,
-    contract.HostError,
-    contract.TokenError,
-    corpus.CorpusError,
-    cost.CostError,
-    mix.MixError,
-    preflight.PreflightError,
-    runfolder.RunFolderError,
-    settings.SettingsError,
-)
 
 
 class Stream(User):
@@ -210,7 +191,7 @@ class _Session:
         def guarded(**keywords: Any) -> None:
             try:
                 listener(**keywords)
-            except _MISTAKES as error:
+            except admission.MISTAKES as error:
                 logger.error(str(error))
                 self.mistake = str(error)
                 self._abort(str(error))
@@ -288,9 +269,9 @@ class _Session:
             wanted = self._read_settings()
             if isinstance(self.environment.shape_class, CapacitySearch):
                 search.check(wanted)
-            self._check(wanted)
+            self._admit(wanted)
             keeper.check_results(Path(wanted.results))
-        except _MISTAKES as error:
+        except admission.MISTAKES as error:
             print(f"chatload: {error}", file=sys.stderr)
             sys.exit(2)
 
@@ -298,31 +279,8 @@ class _Session:
         options = vars(self.environment.parsed_options)
         return settings.read(options, self.environment.host, options.get("planned_run_time_s", options.get("run_time")))
 
-    def _check(self, wanted: settings.Settings) -> tuple[dict, corpus_file.Replayed]:
-        """(model, what is replayed) that a run with these settings would meet. Raises one of _MISTAKES."""
-        tls = generator.Tls(wanted.ca_file, wanted.insecure)
-        generator.resolve(wanted.host, tls)
-        self._check_arrivals(wanted)
-        replayed = corpus_file.replayed(wanted)
-        token = generator.read_token(wanted.token_file)
-        models = self._models(wanted, tls, token, replayed.utterances[0].text)
-        return models[contract.MODEL], replayed
-
-    def _models(self, wanted: settings.Settings, tls: generator.Tls, token: str, text: str) -> dict[str, dict]:
-        """What answers each call of a turn, by its name."""
-        graph = _graph()
-        names = graph.names if graph else (contract.MODEL,)
-        return {name: preflight.check(wanted.host, tls.context(), token, text, wanted.timeout_s, name) for name in names}
-
-    def _check_arrivals(self, wanted: settings.Settings) -> None:
-        asked = _dealing(wanted, wanted.rate)
-        if asked.dealt and self.environment.shape_class is not None:
-            cause = "--sessions" if wanted.sessions else f"--arrivals {asked.arrivals.name}"
-            raise arrivals.ArrivalsError(
-                f"{cause} plans the whole run at its start, so it cannot follow a load shape; use poisson"
-                + (" without --sessions" if wanted.sessions else "")
-            )
-        asked.check()
+    def _admit(self, wanted: settings.Settings) -> admission.Admitted:
+        return admission.check(wanted, _graph(), shaped=self.environment.shape_class is not None)
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._read_settings()
@@ -341,31 +299,29 @@ class _Session:
             self._start_generator(wanted)
 
     def _start_run(self, wanted: settings.Settings, users: int, stream_rate: float) -> None:
-        model, replayed = self._check(wanted)
+        admitted = self._admit(wanted)
         runner = self.environment.runner
         assert runner is not None
         workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
         parts, mean_rate = self._deal(wanted, users * stream_rate)
         rate = mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate
-        header = keeper.header(
+        self._run = keeper.begin(
             wanted,
             self._scenario,
+            admitted.replayed,
+            workers,
             rate=rate,
             stream_rate=stream_rate,
-            corpus=_corpus_facts(wanted.corpus, replayed),
             calls=dict((Stream._scenario or Stream).calls),
-            workers=len(workers),
             parts=parts,
-            model=model,
+            model=admitted.model,
         )
-        folder = Path(wanted.results) if wanted.results else Path("results") / header["id"]
-        self._run = keeper.Keeper(folder, header, replayed.utterances, workers)
         if self.environment.web_ui is not None or self._prober is not None:
-            self.feed.follow(folder)
-        logger.info("Run folder: %s", folder)
+            self.feed.follow(self._run.folder)
+        logger.info("Run folder: %s", self._run.folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
             clauses = objective.parse(wanted.objective)
-            labelled = any(utterance.intent for utterance in replayed.utterances)
+            labelled = any(utterance.intent for utterance in admitted.replayed.utterances)
             said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
             print(f"chatload: {said}", flush=True)
 
@@ -464,7 +420,7 @@ class _Session:
     # --- a capacity search -------------------------------------------------------------------------------------
 
     def start_search(self, wanted: str) -> None:
-        """Starts a search for the capacity within an objective, as the web page does. Raises one of _MISTAKES."""
+        """Starts a search for the capacity within an objective, as the web page does. Raises one of admission.MISTAKES."""
         environment, runner = self.environment, self.environment.runner
         assert environment.parsed_options is not None
         assert runner is not None
@@ -502,7 +458,7 @@ class _Session:
         if self.is_worker:
             return
         self._users = 0
-        self._check(wanted)
+        self._admit(wanted)
         folder = Path(wanted.results) if wanted.results else Path("results") / keeper.new_id(self._scenario)
         self._search = search.Search(folder, wanted, lambda line: print(line, flush=True))
         self._prober = prober.Prober(self._search, self)
@@ -630,16 +586,6 @@ class _Session:
     def _on_quit(self, **_: Any) -> None:
         if self._headless and self._report:
             print(self._report, flush=True)
-
-
-def _corpus_facts(file: str, replayed: corpus_file.Replayed) -> dict:
-    utterances = replayed.utterances
-    return {
-        "file": file,
-        "split": replayed.split,
-        "utterances": len(utterances),
-        "sha256": corpus.fingerprint(utterances),
-    }
 
 
 def _dealing(wanted: settings.Settings, rate: float) -> dealing.Dealing:

@@ -67,6 +67,7 @@ PURE = {
     "verdict",
 }
 RIM = {
+    "admission",
     "anonymised",
     "calibrated",
     "candidates",
