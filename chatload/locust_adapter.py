@@ -29,7 +29,6 @@ from chatload import (
     admission,
     arrival_spec,
     call_graph,
-    capacity,
     contract,
     dealing,
     duration,
@@ -41,10 +40,9 @@ from chatload import (
     locust_table,
     objective,
     player,
-    prober,
-    runfolder,
     samples,
     search,
+    searching,
     settings,
     verdict,
 )
@@ -57,7 +55,6 @@ _FINISH_S = 120.0  # 10 million samples are folded within that
 # Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
 # first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
 _STOP_AFTER_END_S = 1.0
-_OUTCOMES = {capacity.FOUND: verdict.PASS, capacity.NONE: verdict.FAIL, capacity.UNDECIDED: verdict.INVALID}
 
 
 class Stream(User):
@@ -96,7 +93,7 @@ class CapacitySearch(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """The users of the present probe; None when the search is over."""
         assert self.runner is not None
-        return _session(self.runner.environment).search_tick()
+        return _session(self.runner.environment).searching.tick()
 
 
 class _StartedSearch(CapacitySearch):
@@ -155,10 +152,8 @@ class _Session:
         self._finished.set()
         self._report = ""
         self._outcome: str | None = None
-        self._search: search.Search | None = None
-        self._prober: prober.Prober | None = None  # while a search goes on
+        self.searching = searching.Searching(self, self._guard)
         self._usual_shape: LoadTestShape | None = None
-        self._users = 0
 
     @property
     def is_worker(self) -> bool:
@@ -203,8 +198,7 @@ class _Session:
 
     def _abort(self, why: str) -> None:
         self._outcome = verdict.INVALID
-        if self._search is not None:
-            self._search.interrupt(why)
+        self.searching.abort(why)
         if self.environment.runner is not None and not self.is_worker:
             self._end_early()
 
@@ -316,7 +310,7 @@ class _Session:
             parts=parts,
             model=admitted.model,
         )
-        if self.environment.web_ui is not None or self._prober is not None:
+        if self.environment.web_ui is not None or self.searching.goes_on:
             self.feed.follow(self._run.folder)
         logger.info("Run folder: %s", self._run.folder)
         if self.environment.shape_class is None:  # what a shape will offer is known to nobody
@@ -407,13 +401,13 @@ class _Session:
         run.parts.append(worker, rows, labels, calls)
         if run.is_hopeless(rows):
             logger.warning("chatload: aborted: %s", run.header["aborted"])
-            if self._prober is not None:
-                self._prober.end_probe_early()
+            if self.searching.goes_on:
+                self.searching.end_probe_early()
             else:
                 self._end_early()
 
     def _on_spawning_complete(self, user_count: int, **_: Any) -> None:
-        self._users = user_count
+        self.searching.note_users(user_count)
         if self._run is not None:
             self._run.note_users(user_count)
 
@@ -440,33 +434,14 @@ class _Session:
 
     @property
     def search(self) -> dict | None:
-        """How the last search stands (the content of capacity.json); None where there was none."""
-        return None if self._search is None else runfolder.plain(self._search.state())
-
-    def search_tick(self) -> tuple[int, float] | None:
-        """What the load shape asks for: one stream until the search has begun."""
-        if self._prober is None or self._search is None:
-            return 1, 1
-        step = self._search.step
-        if step is None:
-            return None
-        users = self._search.settings(step).streams
-        return users, users
+        """For the live page: how the last search stands."""
+        return self.searching.state
 
     def _start_search(self, wanted: settings.Settings) -> None:
-        self.player.expect_none()  # there is no generator yet whose end could be waited for
-        if self.is_worker:
-            return
-        self._users = 0
-        self._admit(wanted)
-        folder = Path(wanted.results) if wanted.results else Path("results") / keeper.new_id(self._scenario)
-        self._search = search.Search(folder, wanted, lambda line: print(line, flush=True))
-        self._prober = prober.Prober(self._search, self)
-        self._prober.spawn(self._guard)
-
-    @property
-    def users(self) -> int:
-        return self._users
+        self.player.expect_none()
+        if not self.is_worker:
+            self._admit(wanted)
+            self.searching.begin(wanted, self._scenario)
 
     def begin_probe(self, wanted: settings.Settings) -> keeper.Keeper:
         """Starts a probe's run here, and its generators wherever they are, for the streams that there are."""
@@ -508,8 +483,7 @@ class _Session:
             self._run.ended.add(msg.node_id)
 
     def _on_test_stopping(self, **_: Any) -> None:
-        if self._prober is not None:
-            self._prober.interrupt("the process was told to stop")
+        self.searching.interrupt("the process was told to stop")
         if self._run is not None:
             self._run.watch = None
         self._end_run()
@@ -539,7 +513,7 @@ class _Session:
 
     def _on_test_stop(self, **_: Any) -> None:
         run, self._run = self._run, None
-        if run is None and self._prober is None:
+        if run is None and not self.searching.goes_on:
             return
         self._finished.clear()
         try:
@@ -551,24 +525,18 @@ class _Session:
         if run is not None:
             self._report = run.finish()
             self._outcome = fold.outcome(run.folder)
-        if self._prober is not None:
-            self._close_search()
+        if self.searching.goes_on:
+            if isinstance(self.environment.shape_class, _StartedSearch):
+                self.environment.shape_class = self._usual_shape
+            self._report, self._outcome = self.searching.close()
         if not self._headless:
             print(self._report, flush=True)
-
-    def _close_search(self) -> None:
-        assert self._search is not None
-        self._prober = None
-        if isinstance(self.environment.shape_class, _StartedSearch):
-            self.environment.shape_class = self._usual_shape
-        self._report = self._search.finish()
-        self._outcome = _OUTCOMES[self._search.outcome]
 
     def _on_quitting(self, **_: Any) -> None:
         self.feed.close()
         runner = self.environment.runner
         assert runner is not None
-        if self._prober is not None:
+        if self.searching.goes_on:
             runner.stop()
         elif self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
             if not self._run.ended and runner.state not in ("stopping", "cleanup"):

@@ -100,6 +100,7 @@ RIM = {
     "runfolder",
     "runs",
     "search",
+    "searching",
     "sides",
     "timer",
     "tokenizer_file",
