@@ -80,13 +80,16 @@ RIM = {
     "feed",
     "fold",
     "generator",
+    "guard",
     "html_report",
+    "intake",
     "live",
     "keeper",
     "locust_table",
     "log_file",
     "machine",
     "metrics",
+    "orders",
     "page",
     "plan_page",
     "plot_page",
@@ -107,6 +110,9 @@ RIM = {
     "traces",
     "turns",
     "turnstile",
+    "users",
+    "worker",
+    "workers",
 }
 EDGE = {"__main__", "cli", "describe_command", "live_page", "locust_adapter"}
 
