@@ -13,8 +13,10 @@ from chatload import (
     corpus_file,
     cost,
     dealing,
+    duration,
     generator,
     mix,
+    objective,
     preflight,
     runfolder,
     settings,
@@ -65,3 +67,10 @@ def _check_arrivals(wanted: settings.Settings, shaped: bool) -> None:
             + (" without --sessions" if wanted.sessions else "")
         )
     asked.check()
+
+
+def advice(wanted: settings.Settings, admitted: Admitted, mean_rate: float) -> str:
+    """Whether a run at so many arrivals per second is long enough for its objective, in a line."""
+    clauses = objective.parse(wanted.objective)
+    labelled = any(utterance.intent for utterance in admitted.replayed.utterances)
+    return duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)

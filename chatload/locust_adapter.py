@@ -12,6 +12,7 @@ without leaving a run that says so.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ from chatload import (
     arrival_spec,
     call_graph,
     contract,
-    duration,
+    controls,
     feed,
     fold,
     guard,
@@ -37,7 +38,6 @@ from chatload import (
     keeper,
     live_page,
     locust_table,
-    objective,
     orders,
     player,
     samples,
@@ -109,6 +109,24 @@ class _StartedSearch(CapacitySearch):
         self.runner = runner
 
 
+def _begin_search(environment: Environment, wanted: str) -> None:
+    """Starts a search for the capacity within an objective, whatever the scenario's shape. Raises settings.SettingsError."""
+    runner, options = environment.runner, environment.parsed_options
+    assert runner is not None
+    assert options is not None
+    if runner.state not in (STATE_INIT, STATE_STOPPED):
+        raise settings.SettingsError("a run goes on: stop it before a search is started")
+    options.objective = wanted
+    if not isinstance(environment.shape_class, CapacitySearch):
+        environment.shape_class = _StartedSearch(environment.shape_class, runner)
+    runner.start_shape()
+
+
+def _restore_shape(environment: Environment) -> None:
+    if isinstance(environment.shape_class, _StartedSearch):
+        environment.shape_class = environment.shape_class.usual
+
+
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
     counted = stream.environment.chatload_session.player
     counted.add_streams(1)
@@ -162,7 +180,7 @@ class _Session:
         self._feed = feed.Feed()
         self.player = player.Player(self._intake)
         self.searching = searching.Searching(self, self._guard)
-        self.page = _Page(environment, self)
+        self.page = controls.Controls(environment, self, functools.partial(_begin_search, environment))
         self.mistake = ""
         self._finished = Event()  # whoever quits waits for the report of the run before
         self._finished.set()
@@ -280,7 +298,7 @@ class _Session:
             self._feed.follow(run.folder)
         logger.info("Run folder: %s", run.folder)
         if self._environment.shape_class is None:  # what a shape will offer is known to nobody
-            _advise(wanted, admitted, mean_rate)
+            print(f"chatload: {admission.advice(wanted, admitted, mean_rate)}", flush=True)
         return run
 
     def _play(self, wanted: settings.Settings) -> None:
@@ -337,7 +355,7 @@ class _Session:
             self._report = run.finish()
             self._outcome = fold.outcome(run.folder)
         if self.searching.goes_on:
-            self.page.restore_shape()
+            _restore_shape(self._environment)
             self._report, self._outcome = self.searching.close()
         if not self._headless:
             print(self._report, flush=True)
@@ -359,74 +377,3 @@ class _Session:
     def _on_quit(self, **_: Any) -> None:
         if self._headless and self._report:
             print(self._report, flush=True)
-
-
-def _advise(wanted: settings.Settings, admitted: admission.Admitted, mean_rate: float) -> None:
-    """Says whether the run is long enough for its objective."""
-    clauses = objective.parse(wanted.objective)
-    labelled = any(utterance.intent for utterance in admitted.replayed.utterances)
-    said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
-    print(f"chatload: {said}", flush=True)
-
-
-class _Page:
-    """What the live page shows and asks of Locust (live_page.Session)."""
-
-    def __init__(self, environment: Environment, session: _Session) -> None:
-        assert environment.runner is not None
-        self._environment = environment
-        self._runner = environment.runner
-        self._session = session
-
-    def latest(self) -> bytes:
-        """The last snapshot."""
-        return self._session.latest()
-
-    def controls(self) -> dict[str, Any]:
-        """What its controls begin with."""
-        options = vars(self._environment.parsed_options)
-        stream_rate = options["stream_rate"] if self._session.run is None else options["stream_rate_exact"]
-        return {
-            "state": self._runner.state,
-            "mistake": self._session.mistake,
-            "host": self._environment.host or "",
-            "rate": options["rate"] or (options["num_users"] or 1) * stream_rate,
-            "stream_rate": stream_rate,
-            "objective": options["objective"],
-            "warmup": options["warmup"],
-            "run_time": f"{options['run_time'] or 60}s",
-        }
-
-    def change_rate(self, rate: float) -> None:
-        """Locust's own /swarm would do it too, but it forgets the run time of a run that it edits."""
-        options = self._environment.parsed_options
-        if self._session.run is None or options is None:
-            raise ValueError("no run goes on; start one")
-        users = max(round(rate / options.stream_rate_exact), 1)
-        gevent.spawn(self._runner.start, users, users)
-
-    @property
-    def search(self) -> dict | None:
-        """How the last search stands."""
-        return self._session.searching.state
-
-    def start_search(self, wanted: str) -> None:
-        """Starts a search for the capacity within an objective. Raises one of admission.MISTAKES."""
-        environment = self._environment
-        assert environment.parsed_options is not None
-        search.plan(settings.read({**vars(environment.parsed_options), "objective": wanted}, environment.host, None))
-        if self._runner.state not in (STATE_INIT, STATE_STOPPED):
-            raise settings.SettingsError("a run goes on: stop it before a search is started")
-        environment.parsed_options.objective = wanted
-        if not isinstance(environment.shape_class, CapacitySearch):
-            environment.shape_class = _StartedSearch(environment.shape_class, self._runner)
-        self._runner.start_shape()
-
-    def stop_search(self) -> None:
-        """Ends the search that goes on; its probes are kept."""
-        gevent.spawn(self._runner.stop)
-
-    def restore_shape(self) -> None:
-        """Gives the scenario back the shape that it had before a search was started from the page."""
-        if isinstance(self._environment.shape_class, _StartedSearch):
-            self._environment.shape_class = self._environment.shape_class.usual

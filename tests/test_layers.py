@@ -73,6 +73,7 @@ RIM = {
     "candidates",
     "capacity_page",
     "client",
+    "controls",
     "corpus_file",
     "dealing",
     "describe_page",
