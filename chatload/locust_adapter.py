@@ -38,6 +38,7 @@ from chatload import (
     keeper,
     live_page,
     locust_table,
+    locust_timer,
     orders,
     player,
     samples,
@@ -53,9 +54,6 @@ from chatload import (
 logger = logging.getLogger("chatload")
 
 _FINISH_S = 120.0  # 10 million samples are folded within that
-# Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
-# first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
-_STOP_AFTER_END_S = 1.0
 
 
 class Stream(User):
@@ -176,7 +174,7 @@ class _Session:
         self._workers = workers.Workers(runner, STATE_MISSING) if isinstance(runner, MasterRunner) else None
         self._orders = orders.Orders(environment)
         self._users = users.Users(self._orders, lambda count: gevent.spawn(runner.start, count, count))
-        self._intake = intake.Intake(tabulate, self._end_hopeless)
+        self._intake = intake.Intake(tabulate, self._end_hopeless, self._end_when_over)
         self._feed = feed.Feed()
         self.player = player.Player(self._intake)
         self.searching = searching.Searching(self, self._guard)
@@ -218,15 +216,21 @@ class _Session:
             self.mistake = why
         self._outcome = verdict.INVALID
         self.searching.abort(why)
-        self._end_early()
+        self._stop()
 
     def _end_hopeless(self) -> None:
         if self.searching.goes_on:
             self.searching.end_probe_early()
         else:
-            self._end_early()
+            self._stop()
 
-    def _end_early(self) -> None:
+    def _end_when_over(self, run: keeper.Keeper) -> None:
+        """At the planned end; a load shape ends its own runs."""
+        awaited = run.began_with if self._workers is None else self._workers.present(run.began_with)
+        if self._environment.shape_class is None and run.is_over(awaited):
+            self._stop()
+
+    def _stop(self) -> None:
         gevent.spawn(self._runner.quit if self._headless else self._runner.stop)
 
     @property
@@ -242,9 +246,7 @@ class _Session:
         if options is None:
             return
         options.enable_rebalancing = True  # the streams of a lost worker move to the others
-        if options.headless and options.run_time:
-            options.planned_run_time_s = options.run_time  # travels to the workers with the other options
-            options.run_time += _STOP_AFTER_END_S
+        locust_timer.hold_back(options)
         self._users.plan()
         if options.headless:
             self._refuse_mistakes()
@@ -273,6 +275,7 @@ class _Session:
             self.searching.begin(wanted, _scenario().__name__.lower())
             return
         self._orders.begin_run()
+        locust_timer.hold_back_web(self._environment.web_ui, wanted.run_time_s)
         self._begin_run(wanted, self._users.settle(wanted))
         if self._workers is None:
             self._play(wanted)
@@ -287,7 +290,7 @@ class _Session:
             wanted,
             _scenario().__name__.lower(),
             admitted.replayed,
-            {"local"} if self._workers is None else self._workers.names,
+            {keeper.LOCAL} if self._workers is None else self._workers.names,
             rate=mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate,
             stream_rate=stream_rate,
             calls=dict(_scenario().calls),
@@ -330,6 +333,7 @@ class _Session:
     def _on_test_stopping(self, **_: Any) -> None:
         self.searching.interrupt("the process was told to stop")
         self._intake.stop_watching()
+        locust_timer.cancel_web(self._environment.web_ui)
         self._end_generators()
 
     def _end_generators(self) -> None:
@@ -364,7 +368,7 @@ class _Session:
         self._feed.close()
         if self.searching.goes_on:
             self._runner.stop()
-        elif self.run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
+        elif self.run is not None:  # nothing else has stopped it: a signal has
             if not self.run.ended and self._runner.state not in ("stopping", "cleanup"):
                 self.run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
             self._runner.stop()

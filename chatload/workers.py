@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Set
 from typing import Any, Protocol
 
 import gevent
@@ -53,6 +54,6 @@ class Workers:
         while self.present(run.workers) - run.ended and time.monotonic() < deadline_s:
             gevent.sleep(0.02)
 
-    def present(self, names: set[str]) -> set[str]:
+    def present(self, names: Set[str]) -> set[str]:
         """Those of ``names`` that are not lost."""
-        return names & {client.id for client in self._runner.clients.values() if client.state != self._lost}
+        return {client.id for client in self._runner.clients.values() if client.id in names and client.state != self._lost}

@@ -87,6 +87,7 @@ RIM = {
     "live",
     "keeper",
     "locust_table",
+    "locust_timer",
     "log_file",
     "machine",
     "metrics",
