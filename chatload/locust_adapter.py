@@ -270,7 +270,6 @@ class _Session:
         self._report, self._outcome, self.mistake = "", None, ""
         if isinstance(self._environment.shape_class, CapacitySearch):
             self._orders.begin_search()
-            self.player.expect_none()
             self._admit(wanted)
             self.searching.begin(wanted, _scenario().__name__.lower())
             return

@@ -54,6 +54,7 @@ class Player:
         self._streams = 0
         self._stream_rate = 1.0
         self._ended = Event()
+        self._ended.set()  # there is nothing yet whose end could be waited for
 
     def start(self, wanted: Settings, graph: call_graph.CallGraph | None, terms: Terms, worker: int) -> None:
         """Plans this process's part of a run, which may take seconds, and then starts its clock."""
@@ -69,10 +70,6 @@ class Player:
         self._streams += count
         if self._generator is not None:
             self._generator.set_streams(self._streams, self._stream_rate)
-
-    def expect_none(self) -> None:
-        """From now on there is no generator whose end could be waited for, until one is started."""
-        self._ended.set()
 
     def end(self) -> None:
         """Drains the generator and reports its facts, once; a second caller waits until the first is done."""

@@ -53,9 +53,7 @@ class Worker:
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._orders.read()
-        if self._orders.searching:
-            self.player.expect_none()
-        else:
+        if not self._orders.searching:  # a search's generators are started probe by probe
             self._play(wanted)
 
     def _on_probe(self, environment: Any, msg: Any) -> None:
