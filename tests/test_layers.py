@@ -116,7 +116,16 @@ RIM = {
     "worker",
     "workers",
 }
-EDGE = {"__main__", "cli", "describe_command", "live_page", "locust_adapter"}
+EDGE = {
+    "__main__",
+    "arguments",
+    "cli",
+    "describe_command",
+    "forecast_command",
+    "live_page",
+    "locust_adapter",
+    "plan_command",
+}
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}
