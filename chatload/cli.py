@@ -12,7 +12,7 @@ from pathlib import Path
 
 from chatload import (
     __version__,
-    arrivals,
+    arguments,
     calibrated,
     calibration,
     candidates,
@@ -25,25 +25,18 @@ from chatload import (
     findings,
     fold,
     forecast,
-    forecast_report,
+    forecast_command,
     history,
     live,
     objective,
     plan,
-    plan_report,
+    plan_command,
     prices,
     runfolder,
     runs,
     sides,
-    simulation,
-    units,
     verdict,
 )
-
-
-class OptionError(ValueError):
-    """An option that cannot be used; the message names it and what would be right."""
-
 
 _MISTAKES = (
     runfolder.RunFolderError,
@@ -58,14 +51,14 @@ _MISTAKES = (
     plan.PlanError,
     objective.ObjectiveError,
     chat_log.LogError,
-    OptionError,
+    arguments.OptionError,
 )
 _GATE_EXIT_CODES = {findings.SAME: 0, findings.WORSE: 1, findings.UNDECIDED: 2}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(command_line: list[str] | None = None) -> None:
     """Runs a command and exits: 0 when it did its work, 2 for a mistake in what it was given."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(command_line)
     try:
         options.command(options)
     except _MISTAKES as error:
@@ -90,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_capacity(commands)
     _add_compare(commands)
     _add_cost(commands)
-    _add_forecast(commands)
-    _add_plan(commands)
+    forecast_command.add(commands)
+    plan_command.add(commands)
     _add_history(commands)
     describe_command.add(commands)
     _add_watch(commands)
@@ -118,13 +111,13 @@ def _capacity(options: argparse.Namespace) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         capacity_report.check(found)
     except OSError as error:
-        raise OptionError(
+        raise arguments.OptionError(
             f"{options.folder} is not a search's folder: {path.name} cannot be read ({error.strerror})"
         ) from error
     except ValueError as error:
-        raise OptionError(f"{path} is damaged or of another version of chatload ({error})") from error
+        raise arguments.OptionError(f"{path} is damaged or of another version of chatload ({error})") from error
     report = capacity_report.text(found, str(options.folder))
-    _write(options.folder / "report.html", capacity_page.render(found, report))
+    arguments.write(options.folder / "report.html", capacity_page.render(found, report))
     print(report, end="")
 
 
@@ -147,7 +140,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--gate", action="store_true", help="exit 1 when worse than the baseline by more, 2 when undecided")
     parser.add_argument("--anyway", action="store_true", help="compare what differs in its conditions, or is invalid, too")
     parser.add_argument("--instances", default="", metavar="TYPE,TYPE", help="the instance type of each side, to price them")
-    _add_price_options(parser)
+    arguments.add_price_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for machines")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page, with latency by percentile plotted")
     parser.set_defaults(command=_compare)
@@ -155,8 +148,8 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     if not 2 <= len(options.sides) <= len(compare_report.LETTERS):
-        raise OptionError(f"{len(options.sides)} sides: name from two to {len(compare_report.LETTERS)}")
-    margins = findings.Margins(_share("--margin", options.margin), _share("--points", options.points))
+        raise arguments.OptionError(f"{len(options.sides)} sides: name from two to {len(compare_report.LETTERS)}")
+    margins = findings.Margins(arguments.share("--margin", options.margin), arguments.share("--points", options.points))
     read = [sides.read(path) for path in options.sides]
     found = compare.against_first(read, _metrics(options.metrics), options.anyway)
     report = compare_report.text(found, margins, options.gate) + _priced(options, read)
@@ -164,9 +157,11 @@ def _compare(options: argparse.Namespace) -> None:
     if options.html:
         from chatload import plot_page  # takes half a second to import
 
-        _write(options.html, plot_page.comparison(read, report))
+        arguments.write(options.html, plot_page.comparison(read, report))
     if options.json:
-        _write(options.json, json.dumps(compare_report.machine(found, margins), indent=1, ensure_ascii=False) + "\n")
+        arguments.write(
+            options.json, json.dumps(compare_report.machine(found, margins), indent=1, ensure_ascii=False) + "\n"
+        )
     if options.gate:
         every = [finding for comparison in found for finding in comparison.findings]
         sys.exit(_GATE_EXIT_CODES[findings.gate(every, margins)])
@@ -183,21 +178,23 @@ def _add_cost(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("targets", nargs="+", metavar="INSTANCE=RUNS", help="an instance type and the runs against one")
-    _add_price_options(parser)
+    arguments.add_price_options(parser)
     parser.add_argument("--questions", type=float, default=100_000, help="questions a month (default: 100000)")
-    _add_curve_options(parser)
+    arguments.add_curve_options(parser)
     parser.set_defaults(command=_cost)
 
 
 def _cost(options: argparse.Namespace) -> None:
     listed = prices.read(options.prices)
-    curve = _curve(options)
-    _check_above_zero("--questions", options.questions)
+    curve = arguments.curve(options)
+    arguments.check_above_zero("--questions", options.questions)
     paths: dict[str, Path] = {}
     for text in options.targets:
         instance, equals, path = text.partition("=")
         if not equals or not path or instance in paths:
-            raise OptionError(f"{text!r}: write each instance type once with its runs, for example c7i.xlarge=results/cpu")
+            raise arguments.OptionError(
+                f"{text!r}: write each instance type once with its runs, for example c7i.xlarge=results/cpu"
+            )
         paths[instance] = Path(path)
     read = {name: [runs.row(folder, str(folder)) for folder in runs.folders(path)] for name, path in paths.items()}
     cost.check_alike([row for rows in read.values() for row in rows])
@@ -207,160 +204,6 @@ def _cost(options: argparse.Namespace) -> None:
     ]
     print(cost.text(targets, options.questions, curve), end="")
     print(listed.origins(options.region, list(read)), end="")
-
-
-def _add_forecast(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "forecast",
-        help="latency and capacity at another rate or of more instances, simulated from one quiet run",
-        description="Simulates the queue of a server that RUN has shown at low load, and says what of the forecast is\n"
-        "measured, assumed and extrapolated.",
-        epilog="example: chatload forecast results/quiet --rate 300 --instances 2 --routing least-outstanding",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a valid run with workers at most 40 %% busy")
-    traffic = parser.add_mutually_exclusive_group(required=True)
-    traffic.add_argument("--rate", type=float, help="arrivals per second")
-    traffic.add_argument("--trace", type=Path, metavar="FILE", help="a CSV whose first column is each arrival's second")
-    parser.add_argument("--duration", default="60s", help="length of a simulated run at a rate (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="workers that served RUN, of each instance (default: 1)")
-    parser.add_argument("--instances", type=int, default=1, help="servers behind a balancer (default: 1)")
-    parser.add_argument("--objective", help="what capacity is sought for (default: RUN's)")
-    _add_queue_options(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the forecast for machines")
-    parser.set_defaults(command=_forecast)
-
-
-def _forecast(options: argparse.Namespace) -> None:
-    for name, least, most in (("workers", 1, 1_000), ("instances", 1, 1_000), ("queue", 1, 1_000_000), ("seed", 0, 2**32)):
-        _check_within(least, most, f"--{name}", getattr(options, name))
-    run = calibrated.read(options.run, options.workers)
-    timeout_s = _duration_s("--timeout", options.timeout) if options.timeout else run.timeout_s
-    fleet = forecast.Fleet(options.instances, options.routing, options.queue, timeout_s)
-    wanted = objective.parse(options.objective or run.objective)
-    question = forecast_report.Question(run.about, run.calibration, _traffic(options), fleet, wanted, options.seed)
-    found = forecast.forecast(run.calibration, question.traffic, fleet, wanted, options.seed)
-    print(forecast_report.text(question, found), end="")
-    if options.json:
-        _write_json(options.json, forecast_report.machine(question, found))
-
-
-def _traffic(options: argparse.Namespace) -> forecast.Traffic:
-    if options.trace:
-        return forecast.traced(calibrated.read_trace(options.trace))
-    _check_above_zero("--rate", options.rate)
-    return forecast.at_rate(options.arrivals, options.rate, _duration_s("--duration", options.duration))
-
-
-def _add_plan(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "plan",
-        help="how many instances of which type a traffic takes at its peak, and which is cheapest",
-        description="Of each instance type, the fewest instances that keep the objective at the peak, and their bill.\n"
-        "SOURCE is a calibration run against one instance (see chatload forecast), which is simulated, or a capacity.json\n"
-        "(or its folder), which counts in place of a forecast where a type has both.",
-        epilog="example: chatload plan c7i.xlarge=results/cpu inf1.xlarge=results/inf1 --workers 1,4 --questions 1e6 "
-        "--day corpus/day.txt",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("sources", nargs="+", metavar="INSTANCE=SOURCE", help="an instance type and what is known of one")
-    traffic = parser.add_mutually_exclusive_group(required=True)
-    traffic.add_argument("--questions", "--per-month", dest="questions", type=float, help="questions a month")
-    traffic.add_argument("--peak-rate", type=float, help="arrivals per second at the peak, where that is known")
-    _add_curve_options(parser)
-    parser.add_argument(
-        "--workers", default="1", help="workers that served each run, separated by commas, or of all (default: 1)"
-    )
-    parser.add_argument("--objective", help="what the peak has to meet (default: that of the sources)")
-    _add_queue_options(parser)
-    _add_price_options(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan for machines")
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write it as a page, with the bill over the traffic plotted"
-    )
-    parser.set_defaults(command=_plan)
-
-
-def _plan(options: argparse.Namespace) -> None:
-    listed, demand = prices.read(options.prices), _demand(options)
-    read = _sources(options, listed)
-    candidates.check_alike(read)
-    clauses = candidates.common_objective(read, options.objective)
-    peak = options.peak_rate or cost.busiest(options.questions, demand.curve)
-    terms = plan.Terms(peak, options.arrivals, options.routing, options.queue, clauses, options.seed)
-    choices = [plan.choose(source.candidate, terms) for source in read]
-    report = plan_report.text(terms, demand, choices) + listed.origins(options.region, _types(read))
-    print(report, end="")
-    if not (options.html or options.json):
-        return
-    grown = plan.growth(choices, terms)
-    if options.json:
-        _write_json(options.json, plan_report.machine(terms, demand, choices, grown))
-    if options.html:
-        from chatload import plan_page  # takes half a second to import
-
-        _write(options.html, plan_page.render(choices, grown, peak, report))
-
-
-def _demand(options: argparse.Namespace) -> plan_report.Demand:
-    for name, least, most in (("queue", 1, 1_000_000), ("seed", 0, 2**32)):
-        _check_within(least, most, f"--{name}", getattr(options, name))
-    if options.peak_rate is None:
-        _check_above_zero("--questions", options.questions)
-        return plan_report.Demand(options.questions, _curve(options))
-    _check_above_zero("--peak-rate", options.peak_rate)
-    if options.day or options.peak != 1:
-        raise OptionError("--peak-rate is the peak itself: leave out --peak and --day, or write --questions in its place")
-    return plan_report.Demand(None, [1.0])
-
-
-def _sources(options: argparse.Namespace, listed: cost.Prices) -> list[candidates.Source]:
-    pairs = [text.partition("=") for text in options.sources]
-    for (instance, equals, path), text in zip(pairs, options.sources, strict=True):
-        if not (instance and equals and path):
-            raise OptionError(f"{text!r}: write an instance type and its run, for example c7i.xlarge=results/cpu")
-    timeout_s = _duration_s("--timeout", options.timeout) if options.timeout else None
-    return [
-        candidates.read(instance, Path(path), listed.of(options.region, instance), workers, timeout_s)
-        for (instance, _, path), workers in zip(pairs, _workers(options.workers, len(pairs)), strict=True)
-    ]
-
-
-def _workers(text: str, count: int) -> list[int]:
-    """The number of workers of each of ``count`` sources; a single number is that of all."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise OptionError(f"--workers {text!r}: write whole numbers separated by commas") from None
-    for number in numbers:
-        _check_within(1, 1_000, "--workers", number)
-    if len(numbers) not in (1, count):
-        raise OptionError(f"--workers {text}: {count} sources need {count} numbers, or one for all")
-    return numbers * count if len(numbers) == 1 else numbers
-
-
-def _types(read: list[candidates.Source]) -> list[str]:
-    return list(dict.fromkeys(source.candidate.instance for source in read))
-
-
-def _check_above_zero(flag: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise OptionError(f"{flag} {value:g}: write a number above 0")
-
-
-def _check_within(least: int, most: int, flag: str, value: int) -> None:
-    if not least <= value <= most:
-        raise OptionError(f"{flag} {value}: write a whole number from {least} to {most}")
-
-
-def _duration_s(flag: str, text: str) -> float:
-    try:
-        duration_s = units.parse_duration_s(text)
-    except units.UnitError as error:
-        raise OptionError(f"{flag}: {error}") from error
-    if not duration_s:
-        raise OptionError(f"{flag} {text}: write a duration above 0")
-    return duration_s
 
 
 def _add_history(commands: argparse._SubParsersAction) -> None:
@@ -387,7 +230,7 @@ def _history(options: argparse.Namespace) -> None:
     if options.html:
         from chatload import plot_page  # takes half a second to import
 
-        _write(options.html, plot_page.trend(rows))
+        arguments.write(options.html, plot_page.trend(rows))
     if unread:
         raise runs.RunsError("; ".join(unread))
 
@@ -428,7 +271,9 @@ def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:
         return ""
     types = options.instances.split(",")
     if len(types) != len(read):
-        raise OptionError(f"--instances {options.instances}: {len(read)} sides need {len(read)} types, separated by commas")
+        raise arguments.OptionError(
+            f"--instances {options.instances}: {len(read)} sides need {len(read)} types, separated by commas"
+        )
     listed = prices.read(options.prices)
     rows = [
         (letter, instance, listed.of(options.region, instance), compare.throughput(side))
@@ -437,64 +282,14 @@ def _priced(options: argparse.Namespace, read: list[compare.Side]) -> str:
     return "\n" + cost.at_rates(rows) + listed.origins(options.region, types)
 
 
-def _add_queue_options(parser: argparse.ArgumentParser) -> None:
-    """What is simulated beside the workers themselves: arrivals, balancer, queue, and customers who give up."""
-    parser.add_argument("--arrivals", choices=sorted(arrivals.PROCESSES), default="poisson", help="default: %(default)s")
-    parser.add_argument("--routing", choices=simulation.ROUTINGS, default="round-robin", help="default: %(default)s")
-    parser.add_argument("--queue", type=int, default=100, help="requests that may wait at an instance (default: 100)")
-    parser.add_argument("--timeout", help="when a customer gives up (default: RUN's)")
-    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-
-
-def _add_curve_options(parser: argparse.ArgumentParser) -> None:
-    curve = parser.add_mutually_exclusive_group()
-    curve.add_argument("--peak", type=float, default=1, help="the busiest hour in times the mean hour (default: 1)")
-    curve.add_argument(
-        "--day", type=Path, metavar="FILE", help="a day's traffic: a weight a line for each of its equal parts"
-    )
-
-
-def _curve(options: argparse.Namespace) -> list[float]:
-    return prices.read_day(options.day) if options.day else cost.peaked(options.peak)
-
-
-def _add_price_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--region", default="us-east-1", help="region of the prices (default: %(default)s)")
-    parser.add_argument(
-        "--prices", type=Path, metavar="FILE", help="your own prices: they override and add to those of prices.toml"
-    )
-
-
 def _metrics(text: str | None) -> list[str] | None:
     if text is None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in compare.METRICS]
     if unknown or not names:
-        raise OptionError(f"--metrics {text!r}: choose of {', '.join(compare.METRICS)}")
+        raise arguments.OptionError(f"--metrics {text!r}: choose of {', '.join(compare.METRICS)}")
     return list(dict.fromkeys(names))
-
-
-def _share(flag: str, text: str) -> float:
-    try:
-        share = units.parse_share(text)
-    except units.UnitError as error:
-        raise OptionError(f"{flag}: {error}") from error
-    if not share:
-        raise OptionError(f"{flag} {text}: nothing is the same to the last digit; write a share above 0, for example 5%")
-    return share
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise OptionError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _write_json(path: Path, content: dict) -> None:
-    plain = runfolder.plain(content)
-    _write(path, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -7,16 +7,20 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from chatload import abort, dealing, machine, runfolder, samples, settings
+from chatload import abort, corpus, dealing, machine, runfolder, samples, settings
 from chatload.corpus import Utterance
+from chatload.corpus_file import Replayed
 
 logger = logging.getLogger("chatload")
+
+LOCAL = "local"  # the name of the process that both generates and keeps
+_OVERDUE_S = 0.5  # a generator that is late at the end may still send what was due before it
 
 
 def check_results(folder: Path) -> None:
@@ -30,8 +34,24 @@ def new_id(scenario: str) -> str:
     return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{scenario}-{uuid4().hex[:4]}"
 
 
-def header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
-    """The header of a run that starts now: what was wanted, what makes it, and what else was ``found`` (by its names)."""
+def begin(wanted: settings.Settings, scenario: str, replayed: Replayed, workers: set[str], **found: Any) -> Keeper:
+    """Opens the folder of a run that starts now; its header says what else was ``found`` (by its names)."""
+    header = _header(wanted, scenario, corpus=_corpus(wanted.corpus, replayed), workers=len(workers), **found)
+    folder = Path(wanted.results) if wanted.results else Path("results") / header["id"]
+    return Keeper(folder, header, replayed.utterances, workers)
+
+
+def _corpus(file: str, replayed: Replayed) -> dict:
+    return {
+        "file": file,
+        "split": replayed.split,
+        "utterances": len(replayed.utterances),
+        "sha256": corpus.fingerprint(replayed.utterances),
+    }
+
+
+def _header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
+    """What was wanted, what makes the run, and what else was found."""
     return {
         "id": new_id(scenario),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -60,26 +80,42 @@ def header(wanted: settings.Settings, scenario: str, **found: Any) -> dict:
 
 
 class Keeper:
-    """Takes what generator processes report; ``workers`` names those that take part, ``ended`` those that are through."""
+    """Takes what generator processes report; ``workers`` names those that take part, ``ended`` those that are through.
+
+    ``began_with`` names those that were there at the beginning: the clocks of others began later. ``ending``: it is ending
+    already, and there is nothing left to be decided by what is reported.
+    """
 
     def __init__(self, folder: Path, header: dict, utterances: Sequence[Utterance], workers: set[str]) -> None:
         runfolder.create(folder, header, list(utterances))
         self.folder = folder
         self.header = header
         self.workers = workers
+        self.began_with = frozenset(workers)
         self.ended: set[str] = set()
+        self.ending = False
         self.parts = runfolder.Parts(folder)
         rule = abort.parse(header["abort_when"]) if header["abort_when"] else None
-        self.watch = abort.Watch(rule, header["warmup_s"]) if rule else None
+        self._watch = abort.Watch(rule, header["warmup_s"]) if rule else None
         self._started_s = time.perf_counter()
         self._users: int | None = None
         self._began_s: dict[int, float] = {}
+        self._past_end: set[str] = set()
         self._dealt = dealing.read(*(header[name] for name in ("arrivals", "sessions", "rate", "seed"))).dealt
 
-    def beat(self, worker: int, pulse: dict) -> None:
-        """Keeps a pulse of a worker (generator.Pulse); the first one tells when its clock began."""
+    def beat(self, name: str, worker: int, pulse: dict) -> None:
+        """Keeps a pulse (generator.Pulse) of the worker of a name and number; the first tells when its clock began."""
         self._began_s.setdefault(worker, time.perf_counter() - self._started_s - pulse["now_s"])
         self.parts.beat(worker, pulse)
+        if pulse["now_s"] >= (self.header["run_time_s"] or math.inf) + _OVERDUE_S:
+            self._past_end.add(name)
+
+    def is_over(self, awaited: Set[str]) -> bool:
+        """Whether these of ``began_with`` have all come to the run's planned end; the run is then ending."""
+        if self.ending or not awaited or not awaited <= self._past_end:
+            return False
+        self.ending = True
+        return True
 
     def end(self, worker: int, facts: dict) -> None:
         """Keeps the final facts of a worker (generator.Facts), and when its clock began, in seconds of this process's."""
@@ -98,12 +134,11 @@ class Keeper:
     def is_hopeless(self, rows: bytes) -> bool:
         """Whether rows just reported call for an end of the run; the header then says why, and nobody is asked again."""
         now_s = time.perf_counter() - self._started_s
-        if self.watch is None or now_s >= (self.header["run_time_s"] or math.inf):
+        if self._watch is None or self.ending or now_s >= (self.header["run_time_s"] or math.inf):
             return False
-        self.header["aborted"] = self.watch.see(samples.from_bytes(rows), now_s)
-        if self.header["aborted"]:
-            self.watch = None
-        return bool(self.header["aborted"])
+        self.header["aborted"] = self._watch.see(samples.from_bytes(rows), now_s)
+        self.ending = bool(self.header["aborted"])
+        return self.ending
 
     def finish(self) -> str:
         """Folds the run's parts in a process of its own (it may need much memory); returns the report."""

@@ -12,73 +12,48 @@ without leaving a run that says so.
 
 from __future__ import annotations
 
+import functools
 import logging
-import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gevent
-import numpy as np
+from gevent.event import Event
 from locust import LoadTestShape, User, events
 from locust.env import Environment
-from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
 
 from chatload import (
+    admission,
     arrival_spec,
-    arrivals,
     call_graph,
-    capacity,
     contract,
-    corpus,
-    corpus_file,
-    cost,
-    dealing,
-    duration,
+    controls,
     feed,
     fold,
-    generator,
+    guard,
+    intake,
     keeper,
     live_page,
     locust_table,
-    mix,
-    objective,
-    preflight,
-    prober,
-    runfolder,
+    locust_timer,
+    orders,
+    player,
     samples,
     search,
+    searching,
     settings,
+    users,
     verdict,
+    worker,
+    workers,
 )
 
 logger = logging.getLogger("chatload")
 
-_ROWS, _PULSE, _END, _STOP = "chatload_rows", "chatload_pulse", "chatload_end", "chatload_stop"
-_PROBE = "chatload_probe"
 _FINISH_S = 120.0  # 10 million samples are folded within that
-_DRAIN_GRACE_S = 30.0  # beyond the request timeout, for workers to hand over what they have
-# Generators end a run by themselves, exactly on time. Locust's own timer started earlier than they did and must not be
-# first: stopping costs it 50 ms of looking at its call stack, which would make the last arrivals late.
-_STOP_AFTER_END_S = 1.0
-_OUTCOMES = {capacity.FOUND: verdict.PASS, capacity.NONE: verdict.FAIL, capacity.UNDECIDED: verdict.INVALID}
-# Everything that a user's mistake can raise; each message is one line for that user.
-_MISTAKES = (
-    arrivals.ArrivalsError,
-    call_graph.CallGraphError,
-    capacity.CapacityError,
-    contract.HostError,
-    contract.TokenError,
-    corpus.CorpusError,
-    cost.CostError,
-    mix.MixError,
-    preflight.PreflightError,
-    runfolder.RunFolderError,
-    settings.SettingsError,
-)
 
 
 class Stream(User):
@@ -103,10 +78,13 @@ class Stream(User):
         return self._greenlet
 
 
+def _scenario() -> type[Stream]:
+    return Stream._scenario or Stream
+
+
 def _graph() -> call_graph.CallGraph | None:
-    """The calls of the scenario's turns; None where an arrival is one call."""
-    declared = (Stream._scenario or Stream).calls
-    return call_graph.parse(declared) if declared else None
+    """The calls of the scenario's turns; None where an arrival is one call. Raises call_graph.CallGraphError."""
+    return call_graph.parse(_scenario().calls) if _scenario().calls else None
 
 
 class CapacitySearch(LoadTestShape):
@@ -117,24 +95,43 @@ class CapacitySearch(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """The users of the present probe; None when the search is over."""
         assert self.runner is not None
-        return _session(self.runner.environment).search_tick()
+        return self.runner.environment.chatload_session.searching.tick()  # type: ignore[attr-defined]
 
 
 class _StartedSearch(CapacitySearch):
-    """A search that was asked for while another scenario was loaded."""
+    """A search that was asked for while another scenario was loaded, whose shape is the ``usual`` one."""
+
+    def __init__(self, usual: LoadTestShape | None, runner: Runner) -> None:
+        super().__init__()
+        self.usual = usual
+        self.runner = runner
+
+
+def _begin_search(environment: Environment, wanted: str) -> None:
+    """Starts a search for the capacity within an objective, whatever the scenario's shape. Raises settings.SettingsError."""
+    runner, options = environment.runner, environment.parsed_options
+    assert runner is not None
+    assert options is not None
+    if runner.state not in (STATE_INIT, STATE_STOPPED):
+        raise settings.SettingsError("a run goes on: stop it before a search is started")
+    options.objective = wanted
+    if not isinstance(environment.shape_class, CapacitySearch):
+        environment.shape_class = _StartedSearch(environment.shape_class, runner)
+    runner.start_shape()
+
+
+def _restore_shape(environment: Environment) -> None:
+    if isinstance(environment.shape_class, _StartedSearch):
+        environment.shape_class = environment.shape_class.usual
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
-    session = _session(stream.environment)
-    session.add_streams(1)
+    counted = stream.environment.chatload_session.player
+    counted.add_streams(1)
     try:
         gevent.get_hub().switch()  # sleeps until killed, without a timer
     finally:
-        session.add_streams(-1)
-
-
-def _session(environment: Environment) -> _Session:
-    return environment.chatload_session  # type: ignore[attr-defined]
+        counted.add_streams(-1)
 
 
 @events.init_command_line_parser.add_listener
@@ -150,490 +147,205 @@ def _add_options(parser: Any) -> None:
 
 
 @events.init.add_listener
-def _open_session(environment: Environment, **_: Any) -> None:
-    session = _Session(environment)
+def _take_part(environment: Environment, **_: Any) -> None:
+    def tabulate(rows: bytes) -> None:
+        locust_table.add(environment.stats, "turn" if _graph() else contract.PATH, samples.from_bytes(rows))
+
+    if isinstance(environment.runner, WorkerRunner):
+        worker_session = worker.Worker(environment, _graph, tabulate)
+        environment.chatload_session = worker_session  # type: ignore[attr-defined]
+        worker_session.listen()
+        return
+    session = _Session(environment, tabulate)
     environment.chatload_session = session  # type: ignore[attr-defined]
-    if not isinstance(environment.runner, WorkerRunner):
-        session.plan_users()
-        if environment.parsed_options is not None and environment.parsed_options.headless:
-            session.refuse_mistakes()
+    session.prepare()
     session.listen()
     if environment.web_ui is not None:
-        live_page.install(environment.web_ui, session, getattr(environment.parsed_options, "web_base_path", ""))
+        live_page.install(environment.web_ui, session.page, getattr(environment.parsed_options, "web_base_path", ""))
 
 
 class _Session:
-    """This process's part in the runs of a Locust environment, whatever its role: local, master or worker."""
+    """The runs of a Locust environment, one after the other, in the process that keeps them: local or master."""
 
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
-        self.feed = feed.Feed()
+    def __init__(self, environment: Environment, tabulate: Callable[[bytes], None]) -> None:
+        assert environment.runner is not None
+        self._environment = environment
+        self._runner = runner = environment.runner
+        self._workers = workers.Workers(runner, STATE_MISSING) if isinstance(runner, MasterRunner) else None
+        self._orders = orders.Orders(environment)
+        self._users = users.Users(self._orders, lambda count: gevent.spawn(runner.start, count, count))
+        self._intake = intake.Intake(tabulate, self._end_hopeless, self._end_when_over)
+        self._feed = feed.Feed()
+        self.player = player.Player(self._intake)
+        self.searching = searching.Searching(self, self._guard)
+        self.page = controls.Controls(environment, self, functools.partial(_begin_search, environment))
         self.mistake = ""
-        self._generator: generator.Generator | None = None
-        self._run: keeper.Keeper | None = None
-        self._streams = 0
-        self._stream_rate = 1.0
-        self._planned_rate: float | None = None
-        self._end_reported = gevent.event.Event()
-        self._finished = gevent.event.Event()  # whoever quits waits for the report of the run before
+        self._finished = Event()  # whoever quits waits for the report of the run before
         self._finished.set()
         self._report = ""
         self._outcome: str | None = None
-        self._search: search.Search | None = None
-        self._prober: prober.Prober | None = None  # while a search goes on
-        self._usual_shape: LoadTestShape | None = None
-        self._users = 0
 
     @property
-    def is_worker(self) -> bool:
-        return isinstance(self.environment.runner, WorkerRunner)
+    def run(self) -> keeper.Keeper | None:
+        """The run that goes on."""
+        return self._intake.run
 
-    @property
-    def is_master(self) -> bool:
-        return isinstance(self.environment.runner, MasterRunner)
+    def latest(self) -> bytes:
+        """The last snapshot of the run that goes on; empty before the first."""
+        return self._feed.latest
 
     def listen(self) -> None:
-        happened, runner = self.environment.events, self.environment.runner
+        """From now on, keeps the runs that Locust starts."""
+        happened = self._environment.events
         happened.test_start.add_listener(self._guard(self._on_test_start))
         happened.test_stopping.add_listener(self._guard(self._on_test_stopping))
         happened.test_stop.add_listener(self._guard(self._on_test_stop))
         happened.spawning_complete.add_listener(self._guard(self._on_spawning_complete))
         happened.quitting.add_listener(self._guard(self._on_quitting))
         happened.quit.add_listener(self._guard(self._on_quit))
-        assert runner is not None
-        if self.is_master:
-            runner.register_message(_ROWS, self._on_rows)
-            runner.register_message(_PULSE, self._on_pulse)
-            runner.register_message(_END, self._on_end)
-        if self.is_worker:
-            runner.register_message(_PROBE, self._on_probe)
-            runner.register_message(_STOP, self._on_stop, concurrent=True)  # it drains, which takes a while
+        if self._workers is not None:
+            self._runner.register_message(workers.ROWS, self._intake.on_rows)
+            self._runner.register_message(workers.PULSE, self._intake.on_pulse)
+            self._runner.register_message(workers.END, self._intake.on_end)
 
     def _guard(self, listener: Callable[..., None]) -> Callable[..., None]:
-        """Locust logs what a listener raises and goes on; a run whose engine broke must not look like a good one."""
+        return guard.guarded(listener, self._abort)
 
-        def guarded(**keywords: Any) -> None:
-            try:
-                listener(**keywords)
-            except _MISTAKES as error:
-                logger.error(str(error))
-                self.mistake = str(error)
-                self._abort(str(error))
-            except Exception:
-                logger.exception("chatload failed; the run is invalid")
-                self._abort("chatload failed; its log says why")
-
-        return guarded
-
-    def _abort(self, why: str) -> None:
+    def _abort(self, why: str, mistake: bool) -> None:
+        if mistake:
+            self.mistake = why
         self._outcome = verdict.INVALID
-        if self._search is not None:
-            self._search.interrupt(why)
-        if self.environment.runner is not None and not self.is_worker:
-            self._end_early()
+        self.searching.abort(why)
+        self._stop()
 
-    def _end_early(self) -> None:
-        runner = self.environment.runner
-        assert runner is not None
-        gevent.spawn(runner.quit if self._headless else runner.stop)
+    def _end_hopeless(self) -> None:
+        if self.searching.goes_on:
+            self.searching.end_probe_early()
+        else:
+            self._stop()
+
+    def _end_when_over(self, run: keeper.Keeper) -> None:
+        """At the planned end; a load shape ends its own runs."""
+        awaited = run.began_with if self._workers is None else self._workers.present(run.began_with)
+        if self._environment.shape_class is None and run.is_over(awaited):
+            self._stop()
+
+    def _stop(self) -> None:
+        gevent.spawn(self._runner.quit if self._headless else self._runner.stop)
 
     @property
     def _headless(self) -> bool:
-        return bool(self.environment.parsed_options and self.environment.parsed_options.headless)
-
-    def latest(self) -> bytes:
-        """For the live page: the last snapshot."""
-        return self.feed.latest
-
-    def controls(self) -> dict[str, Any]:
-        """For the live page: what its controls begin with."""
-        options, runner = vars(self.environment.parsed_options), self.environment.runner
-        assert runner is not None
-        stream_rate = options["stream_rate"] if self._run is None else options["stream_rate_exact"]
-        return {
-            "state": runner.state,
-            "mistake": self.mistake,
-            "host": self.environment.host or "",
-            "rate": options["rate"] or (options["num_users"] or 1) * stream_rate,
-            "stream_rate": stream_rate,
-            "objective": options["objective"],
-            "warmup": options["warmup"],
-            "run_time": f"{options['run_time'] or 60}s",
-        }
-
-    def change_rate(self, rate: float) -> None:
-        """For the live page. Locust's own /swarm would do it too, but it forgets the run time of a run that it edits."""
-        options, runner = self.environment.parsed_options, self.environment.runner
-        if self._run is None or runner is None or options is None:
-            raise ValueError("no run goes on; start one")
-        users = max(round(rate / options.stream_rate_exact), 1)
-        gevent.spawn(runner.start, users, users)
+        return bool(self._environment.parsed_options and self._environment.parsed_options.headless)
 
     # --- before a run ------------------------------------------------------------------------------------------
 
-    def plan_users(self) -> None:
-        """Sets Locust's timer, and its number of users from --rate, which start at once: a stream costs nearly nothing."""
-        options = self.environment.parsed_options
+    def prepare(self) -> None:
+        """Sets Locust's options. Headless, a run that could not work ends the process: one line and exit code 2."""
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
+        options = self._environment.parsed_options
         if options is None:
             return
         options.enable_rebalancing = True  # the streams of a lost worker move to the others
-        if options.headless and options.run_time:
-            options.planned_run_time_s = options.run_time  # travels to the workers with the other options
-            options.run_time += _STOP_AFTER_END_S
-        if not options.rate or options.rate < 0 or options.stream_rate <= 0:
-            return
-        options.num_users = max(round(options.rate / options.stream_rate), 1)
-        options.spawn_rate = options.spawn_rate or options.num_users
-        self._planned_rate = options.rate
+        locust_timer.hold_back(options)
+        self._users.plan()
+        if options.headless:
+            self._refuse_mistakes()
 
-    def refuse_mistakes(self) -> None:
-        """Headless: ends the process with one line and exit code 2 when the run could not work."""
+    def _refuse_mistakes(self) -> None:
         try:
-            wanted = self._read_settings()
-            if isinstance(self.environment.shape_class, CapacitySearch):
+            wanted = self._orders.read()
+            if isinstance(self._environment.shape_class, CapacitySearch):
                 search.check(wanted)
-            self._check(wanted)
+            self._admit(wanted)
             keeper.check_results(Path(wanted.results))
-        except _MISTAKES as error:
+        except admission.MISTAKES as error:
             print(f"chatload: {error}", file=sys.stderr)
             sys.exit(2)
 
-    def _read_settings(self) -> settings.Settings:
-        options = vars(self.environment.parsed_options)
-        return settings.read(options, self.environment.host, options.get("planned_run_time_s", options.get("run_time")))
-
-    def _check(self, wanted: settings.Settings) -> tuple[dict, corpus_file.Replayed]:
-        """(model, what is replayed) that a run with these settings would meet. Raises one of _MISTAKES."""
-        tls = generator.Tls(wanted.ca_file, wanted.insecure)
-        generator.resolve(wanted.host, tls)
-        self._check_arrivals(wanted)
-        replayed = corpus_file.replayed(wanted)
-        token = generator.read_token(wanted.token_file)
-        models = self._models(wanted, tls, token, replayed.utterances[0].text)
-        return models[contract.MODEL], replayed
-
-    def _models(self, wanted: settings.Settings, tls: generator.Tls, token: str, text: str) -> dict[str, dict]:
-        """What answers each call of a turn, by its name."""
-        graph = _graph()
-        names = graph.names if graph else (contract.MODEL,)
-        return {name: preflight.check(wanted.host, tls.context(), token, text, wanted.timeout_s, name) for name in names}
-
-    def _check_arrivals(self, wanted: settings.Settings) -> None:
-        asked = _dealing(wanted, wanted.rate)
-        if asked.dealt and self.environment.shape_class is not None:
-            cause = "--sessions" if wanted.sessions else f"--arrivals {asked.arrivals.name}"
-            raise arrivals.ArrivalsError(
-                f"{cause} plans the whole run at its start, so it cannot follow a load shape; use poisson"
-                + (" without --sessions" if wanted.sessions else "")
-            )
-        asked.check()
+    def _admit(self, wanted: settings.Settings) -> admission.Admitted:
+        return admission.check(wanted, _graph(), shaped=self._environment.shape_class is not None)
 
     def _on_test_start(self, **_: Any) -> None:
-        wanted = self._read_settings()
+        wanted = self._orders.read()
         self._report, self._outcome, self.mistake = "", None, ""
-        options = self.environment.parsed_options
-        assert options is not None
-        if not self.is_worker:  # travels to the workers with the other options
-            options.searching = isinstance(self.environment.shape_class, CapacitySearch)
-        if options.searching:
-            self._start_search(wanted)
+        if isinstance(self._environment.shape_class, CapacitySearch):
+            self._orders.begin_search()
+            self._admit(wanted)
+            self.searching.begin(wanted, _scenario().__name__.lower())
             return
-        if not self.is_worker:
-            self._start_run(wanted, *self._users_and_stream_rate(wanted))
-        if not self.is_master:
-            self._start_generator(wanted)
+        self._orders.begin_run()
+        locust_timer.hold_back_web(self._environment.web_ui, wanted.run_time_s)
+        self._begin_run(wanted, self._users.settle(wanted))
+        if self._workers is None:
+            self._play(wanted)
 
-    def _start_run(self, wanted: settings.Settings, users: int, stream_rate: float) -> None:
-        model, replayed = self._check(wanted)
-        runner = self.environment.runner
-        assert runner is not None
-        workers = set(runner.clients.keys()) if isinstance(runner, MasterRunner) else {"local"}
-        parts, mean_rate = self._deal(wanted, users * stream_rate)
-        rate = mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate
-        header = keeper.header(
+    def _begin_run(self, wanted: settings.Settings, users: int) -> keeper.Keeper:
+        """Opens the folder of a run of so many users, each of the stream rate that is settled."""
+        admitted = self._admit(wanted)
+        stream_rate = self._orders.stream_rate
+        numbers = [0] if self._workers is None else self._workers.numbers
+        mean_rate = self._orders.deal(wanted, users * stream_rate, numbers)
+        self._intake.run = run = keeper.begin(
             wanted,
-            self._scenario,
-            rate=rate,
+            _scenario().__name__.lower(),
+            admitted.replayed,
+            {keeper.LOCAL} if self._workers is None else self._workers.names,
+            rate=mean_rate if arrival_spec.parse(wanted.arrivals).name == "trace" else users * stream_rate,
             stream_rate=stream_rate,
-            corpus=_corpus_facts(wanted.corpus, replayed),
-            calls=dict((Stream._scenario or Stream).calls),
-            workers=len(workers),
-            parts=parts,
-            model=model,
+            calls=dict(_scenario().calls),
+            parts=len(numbers),
+            model=admitted.model,
         )
-        folder = Path(wanted.results) if wanted.results else Path("results") / header["id"]
-        self._run = keeper.Keeper(folder, header, replayed.utterances, workers)
-        if self.environment.web_ui is not None or self._prober is not None:
-            self.feed.follow(folder)
-        logger.info("Run folder: %s", folder)
-        if self.environment.shape_class is None:  # what a shape will offer is known to nobody
-            clauses = objective.parse(wanted.objective)
-            labelled = any(utterance.intent for utterance in replayed.utterances)
-            said = duration.advice(clauses, mean_rate, wanted.warmup_s, wanted.run_time_s, labelled)
-            print(f"chatload: {said}", flush=True)
+        if self._environment.web_ui is not None or self.searching.goes_on:
+            self._feed.follow(run.folder)
+        logger.info("Run folder: %s", run.folder)
+        if self._environment.shape_class is None:  # what a shape will offer is known to nobody
+            print(f"chatload: {admission.advice(wanted, admitted, mean_rate)}", flush=True)
+        return run
 
-    @property
-    def _scenario(self) -> str:
-        return (Stream._scenario or Stream).__name__.lower()
-
-    def _users_and_stream_rate(self, wanted: settings.Settings) -> tuple[int, float]:
-        """How many users there will be and what each offers.
-
-        A rate typed into the web UI's form asks for another number of users than the form's own field says; the field
-        that was changed wins.
-        """
-        options, runner = self.environment.parsed_options, self.environment.runner
-        assert options is not None
-        assert runner is not None
-        users = options.num_users or 1
-        if wanted.rate and wanted.rate != self._planned_rate:
-            self._planned_rate = wanted.rate
-            if users != wanted.streams:
-                users = options.num_users = wanted.streams
-                gevent.spawn(runner.start, users, users)
-        exact = wanted.rate / users if wanted.rate and users == wanted.streams else wanted.stream_rate
-        options.stream_rate_exact = exact  # travels to the workers with the other options
-        return users, exact
-
-    def _deal(self, wanted: settings.Settings, rate: float) -> tuple[int, float]:
-        """Deals the run's timetable, where it has one, to the workers here now; returns (workers, its mean rate)."""
-        options, runner = self.environment.parsed_options, self.environment.runner
-        assert options is not None
-        # Both travel to the workers with the other options.
-        options.dealt_to = sorted(map(runner.get_worker_index, runner.clients)) if isinstance(runner, MasterRunner) else [0]
-        options.dealt_rate = rate
-        return len(options.dealt_to), _dealing(wanted, rate).mean_rate(wanted.run_time_s)
-
-    def _dealt(self, wanted: settings.Settings, worker: int) -> tuple[int | None, Iterator[np.ndarray] | None]:
-        """(number, arrivals) of this process's part in the run's timetable; a worker that came late has none of them."""
-        options = self.environment.parsed_options
-        assert options is not None
-        if not _dealing(wanted, wanted.rate).dealt:
-            return None, None
-        asked = _dealing(wanted, options.dealt_rate)
-        if worker not in options.dealt_to:
-            logger.warning("chatload: this worker came after the run's arrivals had been dealt, and sends none of them")
-            return None, iter(())
-        part = options.dealt_to.index(worker)
-        return part, asked.part(part, len(options.dealt_to), wanted.run_time_s or math.inf)
-
-    def _start_generator(self, wanted: settings.Settings) -> None:
-        runner = self.environment.runner
-        replayed = corpus_file.replayed(wanted)
-        worker = max(getattr(runner, "worker_index", 0), 0)
-        part, dealt = self._dealt(wanted, worker)
-        plan = generator.Plan(
-            url=wanted.host,
-            token_file=wanted.token_file,
-            tls=generator.Tls(wanted.ca_file, wanted.insecure),
-            arrivals=wanted.arrivals,
-            seed=wanted.seed,
-            worker=worker,
-            timeout_s=wanted.timeout_s,
-            max_in_flight=wanted.max_in_flight,
-            run_time_s=wanted.run_time_s,
-            utterances=replayed.utterances,
-            drawing=replayed.drawing,
-            dealt=dealt,
-            part=part,
-            sessions=bool(wanted.sessions),
-            graph=_graph(),
-        )
-        self._stream_rate = self.environment.parsed_options.stream_rate_exact  # type: ignore[union-attr]
-        self._generator = generator.Generator(plan, self._keep, self._beat)
-        self._generator.start()
-        self._generator.set_streams(self._streams, self._stream_rate)
-        self._end_reported.clear()
+    def _play(self, wanted: settings.Settings) -> None:
+        self.player.start(wanted, _graph(), self._orders.terms, worker=0)
 
     # --- during a run ------------------------------------------------------------------------------------------
 
-    def add_streams(self, count: int) -> None:
-        self._streams += count
-        if self._generator is not None:
-            self._generator.set_streams(self._streams, self._stream_rate)
-
-    def _keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
-        """Takes rows of samples and of calls from this process's generator: to Locust, the run folder or the master."""
-        name = "turn" if _graph() else contract.PATH
-        locust_table.add(self.environment.stats, name, samples.from_bytes(rows))
-        if self._run is not None:
-            self._take(self._run, 0, rows, labels, calls)
-        elif self.is_worker:
-            runner = self.environment.runner
-            assert isinstance(runner, WorkerRunner)
-            report = {"worker": runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
-            runner.send_message(_ROWS, report)
-
-    def _beat(self, pulse: generator.Pulse) -> None:
-        if self._run is not None:
-            self._run.beat(0, pulse.as_json())
-        elif self.is_worker:
-            assert self.environment.runner is not None
-            self.environment.runner.send_message(_PULSE, pulse.as_json())
-
-    def _on_pulse(self, environment: Environment, msg: Any) -> None:
-        if self._run is not None:
-            self._run.beat(msg.data["worker"], msg.data)
-
-    def _on_rows(self, environment: Environment, msg: Any) -> None:
-        if self._run is not None:
-            self._run.workers.add(msg.node_id)
-            self._take(self._run, *(msg.data[part] for part in ("worker", "rows", "labels", "calls")))
-
-    def _take(self, run: keeper.Keeper, worker: int, rows: bytes, labels: list[str], calls: bytes) -> None:
-        """Keeps reported rows, and ends the run where they say that it is hopeless."""
-        run.parts.append(worker, rows, labels, calls)
-        if run.is_hopeless(rows):
-            logger.warning("chatload: aborted: %s", run.header["aborted"])
-            if self._prober is not None:
-                self._prober.end_probe_early()
-            else:
-                self._end_early()
-
     def _on_spawning_complete(self, user_count: int, **_: Any) -> None:
-        self._users = user_count
-        if self._run is not None:
-            self._run.note_users(user_count)
-
-    # --- a capacity search -------------------------------------------------------------------------------------
-
-    def start_search(self, wanted: str) -> None:
-        """Starts a search for the capacity within an objective, as the web page does. Raises one of _MISTAKES."""
-        environment, runner = self.environment, self.environment.runner
-        assert environment.parsed_options is not None
-        assert runner is not None
-        search.plan(settings.read({**vars(environment.parsed_options), "objective": wanted}, environment.host, None))
-        if runner.state not in (STATE_INIT, STATE_STOPPED):
-            raise settings.SettingsError("a run goes on: stop it before a search is started")
-        environment.parsed_options.objective = wanted
-        if not isinstance(environment.shape_class, CapacitySearch):
-            self._usual_shape, environment.shape_class = environment.shape_class, _StartedSearch()
-            environment.shape_class.runner = runner
-        runner.start_shape()
-
-    def stop_search(self) -> None:
-        """Ends the search that goes on; its probes are kept."""
-        assert self.environment.runner is not None
-        gevent.spawn(self.environment.runner.stop)
-
-    @property
-    def search(self) -> dict | None:
-        """How the last search stands (the content of capacity.json); None where there was none."""
-        return None if self._search is None else runfolder.plain(self._search.state())
-
-    def search_tick(self) -> tuple[int, float] | None:
-        """What the load shape asks for: one stream until the search has begun."""
-        if self._prober is None or self._search is None:
-            return 1, 1
-        step = self._search.step
-        if step is None:
-            return None
-        users = self._search.settings(step).streams
-        return users, users
-
-    def _start_search(self, wanted: settings.Settings) -> None:
-        self._end_reported.set()  # there is no generator yet whose end could be waited for
-        if self.is_worker:
-            return
-        self._users = 0
-        self._check(wanted)
-        folder = Path(wanted.results) if wanted.results else Path("results") / keeper.new_id(self._scenario)
-        self._search = search.Search(folder, wanted, lambda line: print(line, flush=True))
-        self._prober = prober.Prober(self._search, self)
-        self._prober.spawn(self._guard)
-
-    @property
-    def users(self) -> int:
-        return self._users
+        self.searching.note_users(user_count)
+        self._intake.note_users(user_count)
 
     def begin_probe(self, wanted: settings.Settings) -> keeper.Keeper:
         """Starts a probe's run here, and its generators wherever they are, for the streams that there are."""
-        options, runner, stream_rate = self.environment.parsed_options, self.environment.runner, wanted.rate / wanted.streams
-        assert options is not None
-        self._start_run(wanted, wanted.streams, stream_rate)
-        options.stream_rate_exact = stream_rate
-        if isinstance(runner, MasterRunner):
-            runner.send_message(_PROBE, {"seed": wanted.seed, "run_time_s": wanted.run_time_s, "stream_rate": stream_rate})
+        self._orders.set_stream_rate(wanted.rate / wanted.streams)
+        run = self._begin_run(wanted, wanted.streams)
+        if self._workers is None:
+            self._play(wanted)
         else:
-            self._start_generator(wanted)
-        assert self._run is not None
-        return self._run
+            self._workers.start_probe(wanted, self._orders.stream_rate)
+        return run
 
     def end_probe(self) -> None:
         """Drains all generators; the run is then no longer this session's."""
-        self._end_run()
-        self._run = None
-
-    def _on_probe(self, environment: Environment, msg: Any) -> None:
-        options = self.environment.parsed_options
-        assert options is not None
-        options.stream_rate_exact = msg.data["stream_rate"]
-
-        def start() -> None:
-            wanted = replace(self._read_settings(), seed=msg.data["seed"], run_time_s=msg.data["run_time_s"])
-            self._start_generator(wanted)
-
-        self._guard(start)()
+        self._end_generators()
+        self._intake.run = None
 
     # --- the end of a run --------------------------------------------------------------------------------------
 
-    def _on_stop(self, environment: Environment, msg: Any) -> None:
-        self._guard(self._end_generator)()
-
-    def _on_end(self, environment: Environment, msg: Any) -> None:
-        if self._run is not None:
-            self._run.end(msg.data["worker"], msg.data)
-            self._run.ended.add(msg.node_id)
-
     def _on_test_stopping(self, **_: Any) -> None:
-        if self._prober is not None:
-            self._prober.interrupt("the process was told to stop")
-        if self._run is not None:
-            self._run.watch = None
-        self._end_run()
+        self.searching.interrupt("the process was told to stop")
+        self._intake.stop_watching()
+        locust_timer.cancel_web(self._environment.web_ui)
+        self._end_generators()
 
-    def _end_run(self) -> None:
-        if self.is_master:
-            self._end_workers()
-        else:
-            self._end_generator()
-
-    def _end_generator(self) -> None:
-        """Drains this process's generator, once; a second caller waits until the first is done."""
-        ending, self._generator = self._generator, None
-        if ending is None:
-            self._end_reported.wait(_DRAIN_GRACE_S)
-            return
-        ending.stop()
-        facts = ending.facts.as_json()
-        if self._run is not None:
-            self._run.end(0, facts)
-        elif self.is_worker:
-            assert self.environment.runner is not None
-            self.environment.runner.send_message(_END, facts)
-        self._end_reported.set()
-
-    def _end_workers(self) -> None:
-        """Has all workers end their generators, and waits until each has said so, is lost, or takes far too long."""
-        run, runner = self._run, self.environment.runner
-        if run is None or not isinstance(runner, MasterRunner):
-            return
-        runner.send_message(_STOP)
-        graph = _graph()
-        chain = graph.depth if graph else 1
-        deadline = time.monotonic() + chain * self._read_settings().timeout_s + _DRAIN_GRACE_S
-
-        def awaited() -> set[str]:
-            alive = {client.id for client in runner.clients.values() if client.state != STATE_MISSING}
-            return (run.workers & alive) - run.ended
-
-        while awaited() and time.monotonic() < deadline:
-            gevent.sleep(0.02)
+    def _end_generators(self) -> None:
+        if self._workers is None:
+            self.player.end()
+        elif self.run is not None:
+            graph = _graph()
+            chain = graph.depth if graph else 1
+            self._workers.end(self.run, chain * self._orders.read().timeout_s + player.DRAIN_GRACE_S)
 
     def _on_test_stop(self, **_: Any) -> None:
-        run, self._run = self._run, None
-        if run is None and self._prober is None:
+        run, self._intake.run = self._intake.run, None
+        if run is None and not self.searching.goes_on:
             return
         self._finished.clear()
         try:
@@ -645,52 +357,26 @@ class _Session:
         if run is not None:
             self._report = run.finish()
             self._outcome = fold.outcome(run.folder)
-        if self._prober is not None:
-            self._close_search()
+        if self.searching.goes_on:
+            _restore_shape(self._environment)
+            self._report, self._outcome = self.searching.close()
         if not self._headless:
             print(self._report, flush=True)
 
-    def _close_search(self) -> None:
-        assert self._search is not None
-        self._prober = None
-        if isinstance(self.environment.shape_class, _StartedSearch):
-            self.environment.shape_class = self._usual_shape
-        self._report = self._search.finish()
-        self._outcome = _OUTCOMES[self._search.outcome]
-
     def _on_quitting(self, **_: Any) -> None:
-        self.feed.close()
-        runner = self.environment.runner
-        assert runner is not None
-        if self._prober is not None:
-            runner.stop()
-        elif self._run is not None:  # neither Locust's timer nor the web UI has stopped it: a signal has
-            if not self._run.ended and runner.state not in ("stopping", "cleanup"):
-                self._run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
-            runner.stop()
+        self._feed.close()
+        if self.searching.goes_on:
+            self._runner.stop()
+        elif self.run is not None:  # nothing else has stopped it: a signal has
+            if not self.run.ended and self._runner.state not in ("stopping", "cleanup"):
+                self.run.header["interrupted"] = "the process was told to stop (Ctrl-C or SIGTERM)"
+            self._runner.stop()
         self._finished.wait(_FINISH_S)
-        if self.is_worker:
-            self._end_generator()
-            self.environment.process_exit_code = 0
-        elif self._outcome is not None:
-            self.environment.process_exit_code = verdict.EXIT_CODES[self._outcome]
+        if self._outcome is not None:
+            self._environment.process_exit_code = verdict.EXIT_CODES[self._outcome]
         elif self._headless:
-            self.environment.process_exit_code = verdict.EXIT_CODES[verdict.INVALID]
+            self._environment.process_exit_code = verdict.EXIT_CODES[verdict.INVALID]
 
     def _on_quit(self, **_: Any) -> None:
         if self._headless and self._report:
             print(self._report, flush=True)
-
-
-def _corpus_facts(file: str, replayed: corpus_file.Replayed) -> dict:
-    utterances = replayed.utterances
-    return {
-        "file": file,
-        "split": replayed.split,
-        "utterances": len(utterances),
-        "sha256": corpus.fingerprint(utterances),
-    }
-
-
-def _dealing(wanted: settings.Settings, rate: float) -> dealing.Dealing:
-    return dealing.read(wanted.arrivals, wanted.sessions, rate, wanted.seed)

@@ -19,11 +19,7 @@ _SPAWN_S = 60.0
 
 
 class Stage(Protocol):
-    """Where runs are made: Locust's environment."""
-
-    @property
-    def users(self) -> int:
-        """How many users there are, once they have all been started."""
+    """Where a probe's run is made."""
 
     def latest(self) -> bytes:
         """The latest snapshot of the run that goes on (docs/reference/live.md); empty before the first."""
@@ -36,9 +32,13 @@ class Stage(Protocol):
 
 
 class Prober:
-    """Probes until ``search`` has ended. In a greenlet of its own (``spawn``)."""
+    """Probes until ``search`` has ended. In a greenlet of its own (``spawn``).
+
+    Whoever starts users has to say in ``users`` how many there are, once they have all been started.
+    """
 
     def __init__(self, search: Search, stage: Stage) -> None:
+        self.users = 0
         self._search = search
         self._stage = stage
         self._over = Event()
@@ -80,7 +80,7 @@ class Prober:
     def _await_users(self, users: int) -> None:
         """Waits until there are as many users as the load shape asks for, or the search has ended."""
         deadline = time.monotonic() + _SPAWN_S
-        while self._stage.users != users and not self._search.interrupted:
+        while self.users != users and not self._search.interrupted:
             if time.monotonic() > deadline:
                 self._search.interrupt(f"Locust did not start {users} users within {_SPAWN_S:g} s")
             gevent.sleep(0.05)

@@ -91,13 +91,13 @@ class Calm(Stream):
 
 @events.init.add_listener
 def ask(environment, **_):
-    session = environment.chatload_session
+    page = environment.chatload_session.page
 
     def ask_and_stop():
-        session.start_search("p90<900ms,errors<5%")
-        while not (session.search or {"probes": []})["probes"]:
+        page.start_search("p90<900ms,errors<5%")
+        while not (page.search or {"probes": []})["probes"]:
             gevent.sleep(0.1)
-        session.stop_search()
+        page.stop_search()
 
     gevent.spawn_later(2, ask_and_stop)
 """

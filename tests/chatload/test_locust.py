@@ -293,6 +293,19 @@ def test_a_rate_typed_into_the_form_sets_the_users(stand_in, locust):
     assert content(locust.results)["run"]["rate"] == 120
 
 
+def test_a_run_of_the_web_ui_lasts_its_whole_time(stand_in, locust):
+    """Locust's timer begins with the request, the generator a little later."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = start_ui(locust, stand_in("null"), port, 100)
+    wait_until(lambda: reachable(url))
+    start(url, user_count=100, run_time="3s")
+    wait_until(lambda: (locust.results / "report.html").exists())
+    process.send_signal(signal.SIGTERM)
+    done = locust.wait(process)
+    assert content(locust.results)["run"]["duration_s"] == 3.0, done.stderr
+
+
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 

@@ -154,6 +154,36 @@ def test_a_load_shape_is_refused(stand_in, locust):
     assert done.stderr.startswith("chatload: --sessions plans the whole run at its start, so it cannot follow a load shape")
 
 
+SLOW = """
+import time
+from chatload import dealing
+from chatload.locust_adapter import Stream
+
+class Slow(Stream):
+    pass
+
+planned = dealing.Dealing.part
+
+def part(self, *arguments):
+    time.sleep(3)  # as long as some ten thousand sessions a second take
+    return planned(self, *arguments)
+
+dealing.Dealing.part = part
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_plan_that_takes_long_to_make_does_not_shorten_the_run(stand_in, locust, processes):
+    scenario, law = locust.folder / "slow.py", "turns=3,think=400ms"
+    scenario.write_text(SLOW)
+    arguments = (*QUIET, "--host", stand_in("null"), "--rate", "100", "--sessions", law, "--run-time", "3s")
+    several = ("--processes", str(processes)) if processes > 1 else ()
+    done = locust.run(*arguments, *several, scenario=str(scenario))
+    assert content(locust.results)["run"]["duration_s"] == 3.0, done.stderr
+    planned = np.concatenate(list(dealing.read("poisson", law, 100.0, 1).part(0, 1, 3.0)))
+    assert np.array_equal(np.sort(turns_of(locust.results)["intended_s"]), np.sort(planned["intended_s"]))
+
+
 LARGE = """
 import itertools, resource, sys
 from chatload import dealing, sessions
