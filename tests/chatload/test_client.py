@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from chatload import samples
 from chatload.arrivals import Arrival
-from chatload.client import Client, Target
+from chatload.client import Client, Target, _server_timing
 from chatload.record import Record
 
 REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -266,3 +267,18 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context())
     trial.send()
     assert trial.finish() == ["connect"]
+
+
+@pytest.mark.parametrize(
+    ("header", "tokenize_ms", "infer_ms"),
+    [
+        (b"tokenize;dur=0.12, infer;dur=5.31", 0.12, 5.31),
+        (b"infer;dur=5,queue;dur=9,tokenize;desc=words;dur=1e-3", 1e-3, 5.0),
+        (b'cache;desc="hit", infer;dur=2.5;desc=x', math.nan, 2.5),
+        (b"infer;dur=soon, tokenize", math.nan, math.nan),
+        (b"reinfer;dur=1, infer_more;dur=2", math.nan, math.nan),
+        (b"", math.nan, math.nan),
+    ],
+)
+def test_the_server_s_timings_are_read(header, tokenize_ms, infer_ms):
+    assert _server_timing(header) == pytest.approx((tokenize_ms, infer_ms), nan_ok=True)
