@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from chatload import capacity_report, queueing
+from tests.chatload.browsing import complaints, size
 from tests.chatload.runs import content, free_port, rows_of, wait_until
 
 SCENARIO = "locustfiles/capacity.py"
@@ -116,3 +118,39 @@ def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, 
     assert found["reason"].startswith("interrupted after 1 probes")
     assert found["objective"] == "p90<900ms,errors<5%"
     assert found["probes"][0]["rate"] == 50
+
+
+ROWS = "return [...document.getElementById('probes').rows].map(r => [...r.cells].map(c => c.textContent))"
+
+
+def test_a_search_from_the_page_to_its_end(stand_in, locust, browser):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = locust.start("--host", stand_in("md1", "--service", "0.02"), "--web-port", str(port), *SHORT[1:])
+    wait_until(lambda: _answers(url))
+    size(browser, 1280, "light")
+    browser.get(f"{url}/chatload")
+    wait_until(lambda: browser.execute_script("return document.documentElement.dataset.seen") is not None)
+    field = browser.find_element("name", "objective")
+    field.clear()
+    field.send_keys("p90<150ms,errors<5%")
+    browser.find_element("css selector", "button[value=search]").click()
+    wait_until(lambda: browser.execute_script(ROWS), 60)
+    wait_until(lambda: browser.find_element("id", "search-state").text.startswith("found: "), 120)
+    found = found_in(locust.results)
+    assert browser.find_element("id", "search-state").text.startswith(f"found: {found['answer']['rate']:,.1f}/s")
+    shown = browser.execute_script(ROWS)
+    assert [(float(row[0].replace(",", "")), row[3]) for row in shown] == [
+        (pytest.approx(probe["rate"], abs=0.05), probe["answer"]) for probe in found["probes"]
+    ]
+    assert browser.execute_script("return document.getElementById('chart-search').children.length") > 0
+    assert complaints(browser) == []
+    process.send_signal(signal.SIGTERM)
+    assert "Traceback" not in locust.wait(process).stderr
+
+
+def _answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url).status == 200
+    except OSError:
+        return False
