@@ -128,6 +128,8 @@ def test_a_search_from_the_page_to_its_end(stand_in, locust, browser):
     url = f"http://127.0.0.1:{port}"
     process = locust.start("--host", stand_in("md1", "--service", "0.02"), "--web-port", str(port), *SHORT[1:])
     wait_until(lambda: _answers(url))
+    browser.get("about:blank")  # a page of another test may still ask its server, which has gone
+    complaints(browser)
     size(browser, 1280, "light")
     browser.get(f"{url}/chatload")
     wait_until(lambda: browser.execute_script("return document.documentElement.dataset.seen") is not None)
