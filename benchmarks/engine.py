@@ -298,6 +298,24 @@ def scale() -> list[Figure]:
         Figure("ratio", ">= 1.8", f"{apart / one:.3g}"),
         Figure("one run of two processes, its master on the same two cores, /s", "", f"{together:,.0f}"),
         Figure("ratio", ">= 1.8", f"{together / one:.3g}"),
+        *twice(1.8 * one),
+    ]
+
+
+def twice(offered: float, trials: int = 5) -> list[Figure]:
+    """What one run of two processes makes of a rate, punctual or not."""
+    answered: list[float] = []
+    lags_ms: dict[str, list[float]] = {"p50": [], "p90": [], "p99": []}
+    with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
+        for _ in range(trials):
+            summary = chatload(url, offered, 6, *TWO, core=f"{GENERATOR_CORE},{SERVER_CORE}")["summary"]
+            answered.append((summary["ok"] + summary["wrong"]) / summary["planned"])
+            for name, values in lags_ms.items():
+                values.append(summary["lag_ms"][name]["value"])
+    name = f"one run of two processes at {offered:,.0f}/s"
+    return [
+        Figure(f"{name}: share of arrivals answered", "1", middle(answered, "{:.6g}")),
+        *(Figure(f"{name}: lag {percentile}, ms", "", middle(values)) for percentile, values in lags_ms.items()),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from chatload import arrivals, cost, prices, runfolder, simulation, units
@@ -24,23 +25,22 @@ def check_within(least: int, most: int, flag: str, value: int) -> None:
 
 
 def duration_s(flag: str, text: str) -> float:
-    try:
-        duration_s = units.parse_duration_s(text)
-    except units.UnitError as error:
-        raise OptionError(f"{flag}: {error}") from error
-    if not duration_s:
-        raise OptionError(f"{flag} {text}: write a duration above 0")
-    return duration_s
+    return _not_zero(flag, text, units.parse_duration_s, "write a duration above 0")
 
 
 def share(flag: str, text: str) -> float:
+    advice = "nothing is the same to the last digit; write a share above 0, for example 5%"
+    return _not_zero(flag, text, units.parse_share, advice)
+
+
+def _not_zero(flag: str, text: str, parse: Callable[[str], float], advice: str) -> float:
     try:
-        share = units.parse_share(text)
+        value = parse(text)
     except units.UnitError as error:
         raise OptionError(f"{flag}: {error}") from error
-    if not share:
-        raise OptionError(f"{flag} {text}: nothing is the same to the last digit; write a share above 0, for example 5%")
-    return share
+    if not value:
+        raise OptionError(f"{flag} {text}: {advice}")
+    return value
 
 
 def add_queue_options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +50,11 @@ def add_queue_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=int, default=100, help="requests that may wait at an instance (default: 100)")
     parser.add_argument("--timeout", help="when a customer gives up (default: RUN's)")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+
+
+def check_queue_options(options: argparse.Namespace) -> None:
+    check_within(1, 1_000_000, "--queue", options.queue)
+    check_within(0, 2**32, "--seed", options.seed)
 
 
 def add_curve_options(parser: argparse.ArgumentParser) -> None:

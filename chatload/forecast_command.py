@@ -32,8 +32,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _forecast(options: argparse.Namespace) -> None:
-    for name, least, most in (("workers", 1, 1_000), ("instances", 1, 1_000), ("queue", 1, 1_000_000), ("seed", 0, 2**32)):
-        arguments.check_within(least, most, f"--{name}", getattr(options, name))
+    arguments.check_within(1, 1_000, "--workers", options.workers)
+    arguments.check_within(1, 1_000, "--instances", options.instances)
+    arguments.check_queue_options(options)
     run = calibrated.read(options.run, options.workers)
     timeout_s = arguments.duration_s("--timeout", options.timeout) if options.timeout else run.timeout_s
     fleet = forecast.Fleet(options.instances, options.routing, options.queue, timeout_s)

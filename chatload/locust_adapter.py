@@ -95,7 +95,9 @@ class CapacitySearch(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """The users of the present probe; None when the search is over."""
         assert self.runner is not None
-        return self.runner.environment.chatload_session.searching.tick()  # type: ignore[attr-defined]
+        session = _part_in(self.runner.environment)
+        assert isinstance(session, _Session), "load shapes are asked where users are dealt, which is no worker"
+        return session.searching.tick()
 
 
 class _StartedSearch(CapacitySearch):
@@ -126,12 +128,17 @@ def _restore_shape(environment: Environment) -> None:
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
-    counted = stream.environment.chatload_session.player
+    counted = _part_in(stream.environment).player
     counted.add_streams(1)
     try:
         gevent.get_hub().switch()  # sleeps until killed, without a timer
     finally:
         counted.add_streams(-1)
+
+
+def _part_in(environment: Environment) -> _Session | worker.Worker:
+    """This process's part in the runs of an environment, which is all that Locust gives to users and load shapes."""
+    return vars(environment)["chatload_session"]
 
 
 @events.init_command_line_parser.add_listener
@@ -152,12 +159,12 @@ def _take_part(environment: Environment, **_: Any) -> None:
         locust_table.add(environment.stats, "turn" if _graph() else contract.PATH, samples.from_bytes(rows))
 
     if isinstance(environment.runner, WorkerRunner):
-        worker_session = worker.Worker(environment, _graph, tabulate)
-        environment.chatload_session = worker_session  # type: ignore[attr-defined]
-        worker_session.listen()
+        part = worker.Worker(environment, _graph, tabulate)
+        vars(environment)["chatload_session"] = part
+        part.listen()
         return
     session = _Session(environment, tabulate)
-    environment.chatload_session = session  # type: ignore[attr-defined]
+    vars(environment)["chatload_session"] = session
     session.prepare()
     session.listen()
     if environment.web_ui is not None:

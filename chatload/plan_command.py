@@ -60,8 +60,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _demand(options: argparse.Namespace) -> plan_report.Demand:
-    for name, least, most in (("queue", 1, 1_000_000), ("seed", 0, 2**32)):
-        arguments.check_within(least, most, f"--{name}", getattr(options, name))
+    arguments.check_queue_options(options)
     if options.peak_rate is None:
         arguments.check_above_zero("--questions", options.questions)
         return plan_report.Demand(options.questions, arguments.curve(options))

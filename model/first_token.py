@@ -23,16 +23,14 @@ def keep_first_row(model: Any) -> int:
     """
     graph = model.graph
     chain = chain_before_head(graph)
-    narrow = {node.output[0] for node in chain} | constants_of(graph) | {""}
+    narrow = chain | constants_of(graph) | {""}
     cut: set[str] = set()
     nodes = []
     for node in graph.node:
-        for place, name in enumerate(node.input):
-            if node in chain and name not in narrow:
-                if name not in cut:
-                    cut.add(name)
-                    nodes.append(slice_node(name))
-                node.input[place] = first_row_of(name)
+        wide = [name for name in node.input if name not in narrow] if node.output[0] in chain else []
+        nodes += [slice_node(name) for name in dict.fromkeys(wide) if name not in cut]
+        cut |= set(wide)
+        node.input[:] = [first_row_of(name) if name in wide else name for name in node.input]
         nodes.append(node)
     if cut:
         graph.initializer.extend(bound(name, value) for name, value in BOUNDS.items())
@@ -42,20 +40,23 @@ def keep_first_row(model: Any) -> int:
     return len(chain)
 
 
-def chain_before_head(graph: Any) -> list[Any]:
-    """Return the row-wise operators whose results nobody reads but the head and one another."""
-    constants, readers = constants_of(graph), defaultdict(list)
+def chain_before_head(graph: Any) -> set[str]:
+    """Return the results of the row-wise operators that nobody reads but the head and one another."""
+    head = next((node.output[0] for node in graph.node if takes_first_row(node, graph)), None)
+    if head is None:
+        return set()
+    # What reads a result, named by what it makes of it; the graph's own results are read by whoever runs it.
+    readers: dict[str, set[str]] = defaultdict(set, {given.name: {""} for given in graph.output})
     for node in graph.node:
         for name in node.input:
-            readers[name].append(node)
-    head = next((node for node in graph.node if takes_first_row(node, graph)), None)
-    known = {given.name for given in graph.output}
-    chain: list[Any] = []
+            readers[name].add(node.output[0])
+    constants = constants_of(graph)
+    chain: set[str] = set()
     for node in reversed(graph.node):
         alone = node.op_type in ROW_WISE and (node.op_type != "MatMul" or node.input[1] in constants)
-        used = readers[node.output[0]]
-        if alone and used and not known & set(node.output) and all(reader is head or reader in chain for reader in used):
-            chain.append(node)
+        read_by = set().union(*(readers[name] for name in node.output if name))
+        if alone and read_by and read_by <= chain | {head}:
+            chain.add(node.output[0])
     return chain
 
 
@@ -66,7 +67,8 @@ def takes_first_row(node: Any, graph: Any) -> bool:
     if node.op_type != "Gather" or [given.i for given in node.attribute] != [TOKENS]:  # axis is its only attribute
         return False
     values = {given.name: given for given in graph.initializer}
-    values.update({made.output[0]: made.attribute[0].t for made in graph.node if made.op_type == "Constant"})
+    made = [other for other in graph.node if other.op_type == "Constant" and other.attribute[0].name == "value"]
+    values.update({constant.output[0]: constant.attribute[0].t for constant in made})
     index = values.get(node.input[1])
     return index is not None and onnx.numpy_helper.to_array(index).tolist() == 0
 

@@ -29,7 +29,7 @@ CPU: dict[str, Recipe] = {
     for recipe in (
         # An utterance has 3 to 50 tokens, and the engines on the CPU take any length: nothing is gained by padding.
         Recipe(TUNED, buckets=None, precision="int8-blocks", engine="onnxruntime", parity_utterances=None),
-        # 1.8 times as fast for a small model, but one answer in a hundred changes: parity refuses it for many a checkpoint.
+        # 1.7 times as fast for a small model, but up to one answer in a hundred changes: parity refuses many a checkpoint.
         Recipe("int8", buckets=None, precision="int8", engine="onnxruntime", parity_utterances=None),
         # For a model that loses too much in int8, or that cannot be exported.
         Recipe("fp32", buckets=None, precision="fp32", engine="torchscript", parity_utterances=None),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import threading
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnx.numpy_helper
@@ -410,6 +412,26 @@ def test_an_onnx_form_that_answers_differently_stops_the_build(order, monkeypatc
     monkeypatch.setattr(int8, "fuse", lambda config, precision, source, path: damage(source, path))
     with pytest.raises(BuildProblem, match="the ONNX form's logits differ by"):
         build.build(replace(order, recipe="tuned"))
+
+
+def imported_by(name):
+    """The modules of model/ that one of them imports, as file names."""
+    tree = ast.parse((Path(build.__file__).parent / name).read_text())
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    inside = [node.module.removeprefix("model.") for node in named if node.module and node.module.startswith("model.")]
+    return {f"{module}.py" for module in inside} | {
+        f"{alias.name}.py" for node in named if node.module == "model" for alias in node.names
+    }
+
+
+def test_whatever_shapes_an_artefact_is_an_input_of_its_compilation():
+    # These name files, errors, devices and recipes, whose values are inputs themselves.
+    shapeless = {"layout.py", "problem.py", "device.py", "recipes.py"}
+    found, reached = set(), {"artefact.py"}
+    while reached - found:
+        found |= reached
+        reached = {name for module in found for name in imported_by(module)} - shapeless
+    assert found == set(build.COMPILE_SOURCES)
 
 
 def damage(source, path):

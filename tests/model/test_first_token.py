@@ -86,8 +86,9 @@ def test_a_chain_before_the_head_is_cut_where_it_begins():
         [take("other_index")],
         [take("index", axis=2)],
         [helper.make_node("ReduceMean", ["hidden"], ["logits"], axes=[1])],
+        [helper.make_node("Constant", [], ["unread"], value_int=0), take("unread")],
     ],
-    ids=["another row", "another axis", "all rows"],
+    ids=["another row", "another axis", "all rows", "an index in a form that is not looked into"],
 )
 def test_a_head_that_reads_more_changes_nothing(head):
     model = encoder(head)
