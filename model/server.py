@@ -25,6 +25,7 @@ LOG = "logs/server.log"
 CONSOLE = "logs/console.log"
 LOG_PREFIX = re.compile(r"^\S+ \[[A-Z ]+\] .*? - ")
 TICK_S = 0.1
+LAST_WORDS_TICKS = 20
 QUESTION = json.dumps({"text": "are you ready"})
 # What TorchServe logs when a worker ends although it should not: it would try again for five minutes.
 DEATHS = ("backend worker process died", "load model failed", "failed to start")
@@ -201,10 +202,24 @@ def failure(server: Server, process: subprocess.Popen[bytes], deadline_s: float,
     if process.poll() is not None:
         return cause_in(log + read_text(server.state / CONSOLE)) or f"it ended with status {process.returncode}"
     if any(sign in log.lower() for sign in DEATHS):
-        return cause_in(log) or "a worker died"
+        return last_words(server) or "a worker died"
     if time.monotonic() > deadline_s:
         return cause_in(log) or f"no answer within {timeout_s:.0f} s"
     return None
+
+
+def last_words(server: Server) -> str | None:
+    """Return the cause of a worker's death once its log is still; None where it said nothing.
+
+    TorchServe notes the death in one thread and copies what the worker printed in another: either may come first.
+    """
+    log = ""
+    for _ in range(LAST_WORDS_TICKS):
+        time.sleep(TICK_S)
+        before, log = log, read_text(server.state / LOG)
+        if log == before and cause_in(log) is not None:
+            break
+    return cause_in(log)
 
 
 def read_text(path: Path) -> str:

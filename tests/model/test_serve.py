@@ -393,6 +393,23 @@ def test_a_cause_is_found_in_a_log():
     assert server.cause_in("all is well\n") is None
 
 
+def test_a_cause_that_is_logged_after_the_death_is_waited_for(tmp_path, monkeypatch):
+    made = wish(tmp_path / "a.mar", tmp_path)
+    log = tmp_path / server.LOG
+    log.parent.mkdir()
+    log.write_text("2026-01-01T00:00:00,000 [WARN ] W-9000 - Load model failed: intent, error: Worker died.\n")
+    later = iter(["RuntimeError: cannot read", "During handling of the above", "x.BadArtefact: model.pt"])
+
+    def tick(_):
+        line = next(later, None)
+        if line is not None:
+            with log.open("a") as file:
+                file.write(f"2026-01-01T00:00:00,000 [INFO ] W-9000 - {line}\n")
+
+    monkeypatch.setattr(server.time, "sleep", tick)
+    assert server.last_words(made) == "x.BadArtefact: model.pt"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--port", "x"], ["--port", "65535"], ["--port", "-1"], ["--workers", "0"], ["--threads", "0"], ["--timeout", "0"]],
