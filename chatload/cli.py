@@ -74,11 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         help="print a run's report again",
         description="Prints the report of a run from its folder, and writes its report.html, summary.md and junit.xml anew; "
-        "finishes the folder first when the run was cut short.",
+        "finishes the folder first when the run was cut short. A search's folder is read as chatload capacity does.",
         epilog="example: chatload report results/20260101-120000-chatbot-1f3a",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    report.add_argument("run", type=Path, metavar="RUN", help="the run's folder, or a capacity search's")
     report.set_defaults(command=_report)
     _add_capacity(commands)
     _add_compare(commands)
@@ -104,20 +104,24 @@ def _add_capacity(commands: argparse._SubParsersAction) -> None:
 
 
 def _capacity(options: argparse.Namespace) -> None:
+    _show_search(options.folder)
+
+
+def _show_search(folder: Path) -> None:
     from chatload import capacity_page  # takes half a second to import
 
-    path = options.folder / capacity_report.FILE
+    path = folder / capacity_report.FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         capacity_report.check(found)
     except OSError as error:
         raise arguments.OptionError(
-            f"{options.folder} is not a search's folder: {path.name} cannot be read ({error.strerror})"
+            f"{folder} is not a search's folder: {path.name} cannot be read ({error.strerror})"
         ) from error
     except ValueError as error:
         raise arguments.OptionError(f"{path} is damaged or of another version of chatload ({error})") from error
-    report = capacity_report.text(found, str(options.folder))
-    arguments.write(options.folder / "report.html", capacity_page.render(found, report))
+    report = capacity_report.text(found, str(folder))
+    arguments.write(folder / "report.html", capacity_page.render(found, report))
     print(report, end="")
 
 
@@ -293,4 +297,7 @@ def _metrics(text: str | None) -> list[str] | None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    print(fold.show(options.run), end="")
+    if (options.run / capacity_report.FILE).exists():
+        _show_search(options.run)
+    else:
+        print(fold.show(options.run), end="")

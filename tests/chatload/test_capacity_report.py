@@ -92,9 +92,10 @@ def test_what_is_no_search_is_refused_in_one_line(tmp_path: Path, content):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_report_can_be_made_again(tmp_path: Path):
+@pytest.mark.parametrize("command", ["capacity", "report"])
+def test_the_report_can_be_made_again(tmp_path: Path, command):
     (tmp_path / "capacity.json").write_text(json.dumps(FOUND))
-    done = chatload("capacity", str(tmp_path))
+    done = chatload(command, str(tmp_path))
     assert done.stdout == capacity_report.text(FOUND, str(tmp_path))
     page = (tmp_path / "report.html").read_text()
     assert "p99 of latency over the offered rate" in page
