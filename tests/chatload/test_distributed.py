@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from chatload import fold
-from tests.chatload.runs import BASICS, content, rows_of, wait_until
+from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
 
 SHAPE = """
 from locust import LoadTestShape
@@ -71,6 +71,23 @@ def test_the_streams_of_a_lost_worker_move_to_the_others(stand_in, locust):
     lost = content(locust.results)["run"]["conduct"]["lost"]
     assert len(lost) == 1
     assert "silent from" in lost[0]
+
+
+def test_a_worker_that_joins_late_takes_its_share_and_the_rate_stays(stand_in, locust):
+    port = str(free_port())
+    to_master = ("--master-host", "127.0.0.1", "--master-port", port)
+    plan = (*BASICS, "--host", stand_in("null"), "--rate", "100", "--run-time", "16s")
+    master = locust.start(*plan, "--master", "--expect-workers", "1", "--master-bind-port", port)
+    locust.start("--worker", *to_master)
+    wait_until(lambda: rows_of(locust.results) > 200)
+    locust.start("--worker", *to_master)
+    locust.wait(master)
+    found = content(locust.results)
+    first, late = ([users for _, users in fact["rates"]] for fact in found["run"]["generators"])
+    assert (max(first), first[-1], late[-1]) == (100, 50, 50)
+    # While streams move, those that stop and those that start may be some milliseconds apart: less than a second's worth.
+    assert len(intended(locust.results)) == pytest.approx(1_600, abs=4 * 1_600**0.5 + 100)
+    assert not found["run"]["conduct"]["lost"]
 
 
 def test_a_killed_master_loses_at_most_the_last_moments(stand_in, locust):
