@@ -23,7 +23,16 @@ import gevent
 from gevent.event import Event
 from locust import LoadTestShape, User, events
 from locust.env import Environment
-from locust.runners import STATE_INIT, STATE_MISSING, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
+from locust.runners import (
+    STATE_INIT,
+    STATE_MISSING,
+    STATE_RUNNING,
+    STATE_SPAWNING,
+    STATE_STOPPED,
+    MasterRunner,
+    Runner,
+    WorkerRunner,
+)
 
 from chatload import (
     admission,
@@ -53,6 +62,7 @@ from chatload import (
 
 logger = logging.getLogger("chatload")
 
+_PART = "chatload_part"  # attribute of Locust's environment
 _FINISH_S = 120.0  # 10 million samples are folded within that
 
 
@@ -128,6 +138,8 @@ def _restore_shape(environment: Environment) -> None:
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
+    while _PART not in vars(stream.environment):  # a worker that joins a run may be given users before events.init
+        gevent.sleep(0.01)
     counted = _part_in(stream.environment).player
     counted.add_streams(1)
     try:
@@ -138,7 +150,7 @@ def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's fi
 
 def _part_in(environment: Environment) -> _Session | worker.Worker:
     """This process's part in the runs of an environment, which is all that Locust gives to users and load shapes."""
-    return vars(environment)["chatload_session"]
+    return vars(environment)[_PART]
 
 
 @events.init_command_line_parser.add_listener
@@ -160,11 +172,14 @@ def _take_part(environment: Environment, **_: Any) -> None:
 
     if isinstance(environment.runner, WorkerRunner):
         part = worker.Worker(environment, _graph, tabulate)
-        vars(environment)["chatload_session"] = part
+        vars(environment)[_PART] = part
         part.listen()
+        # A worker that joins a run may be told to start before Locust lets anyone listen.
+        if environment.runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
+            part.catch_up()
         return
     session = _Session(environment, tabulate)
-    vars(environment)["chatload_session"] = session
+    vars(environment)[_PART] = session
     session.prepare()
     session.listen()
     if environment.web_ui is not None:

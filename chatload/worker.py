@@ -37,6 +37,10 @@ class Worker:
             workers.STOP, _logged(self._on_stop), concurrent=True
         )  # it drains, which takes a while
 
+    def catch_up(self) -> None:
+        """Takes part in a run that has started already."""
+        _logged(self._on_test_start)()
+
     def keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Takes rows from the generator (player.Reports)."""
         self._tabulate(rows)

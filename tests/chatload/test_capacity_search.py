@@ -93,7 +93,7 @@ class Calm(Stream):
 
 @events.init.add_listener
 def ask(environment, **_):
-    page = environment.chatload_session.page
+    page = environment.chatload_part.page
 
     def ask_and_stop():
         page.start_search("p90<900ms,errors<5%")

@@ -6,12 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pyarrow.parquet
 import pytest
+import zmq
 from scipy import stats
 
-from chatload import fold
+from chatload import fold, samples, workers
 from tests.chatload.runs import BASICS, content, free_port, rows_of, wait_until
 
 SHAPE = """
@@ -88,6 +90,31 @@ def test_a_worker_that_joins_late_takes_its_share_and_the_rate_stays(stand_in, l
     # While streams move, those that stop and those that start may be some milliseconds apart: less than a second's worth.
     assert len(intended(locust.results)) == pytest.approx(1_600, abs=4 * 1_600**0.5 + 100)
     assert not found["run"]["conduct"]["lost"]
+
+
+def test_a_worker_takes_part_in_a_run_that_it_was_told_of_before_it_could_listen(stand_in, locust):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as master:
+        port = master.bind_to_random_port("tcp://127.0.0.1")
+        master.setsockopt(zmq.RCVTIMEO, 20_000)
+        locust.start("--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
+
+        def heard(wanted):
+            for _ in range(30):  # a heartbeat a second, among others
+                address, message = master.recv_multipart()
+                kind, data, _ = msgpack.unpackb(message)
+                if kind == wanted:
+                    return address, data
+            pytest.fail(f"no {wanted} came")
+
+        address, _ = heard("client_ready")
+        options = {"searching": False, "dealt_to": [0], "dealt_rate": 0.0, "stream_rate_exact": 20.0}
+        spawn = {"timestamp": 1.0, "user_classes_count": {"Chatbot": 5}, "host": stand_in("null"), "stop_timeout": 0}
+        # Locust lets listeners in only after the acknowledgement.
+        for kind, data in (("spawn", {**spawn, "parsed_options": options}), ("ack", {"index": 3})):
+            master.send_multipart([address, msgpack.packb((kind, data, address.decode()))])
+        _, report = heard(workers.ROWS)
+        assert report["worker"] == 3
+        assert len(report["rows"]) >= samples.ROW.size
 
 
 def test_a_killed_master_loses_at_most_the_last_moments(stand_in, locust):
