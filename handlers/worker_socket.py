@@ -1,18 +1,30 @@
-"""Fewer system calls in TorchServe's worker: it reads a request in about 60 pieces, this reads what has arrived at once.
+"""Less work in TorchServe's worker: it reads a request in about 60 pieces, this reads what has arrived at once.
+
+Under load the next request comes a fraction of a millisecond after an answer. Falling asleep in between and being woken
+would take longer, so a worker looks for it a while first, and lets whoever else wants its core go ahead meanwhile.
 
 TorchServe sends a worker one request and waits for its answer before the next, so reading ahead takes nothing from anybody.
-It replaces a function of TorchServe 0.12.0 (ts/protocol/otf_message_handler.py), its last release: the project is archived,
-so the function will not change under it.
+It replaces functions of TorchServe 0.12.0 (ts/protocol/otf_message_handler.py), its last release: the project is archived,
+so they will not change under it.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 import sys
-from typing import Any
+import time
+from typing import Any, Callable
 
 PROTOCOL = "ts.protocol.otf_message_handler"
-FUNCTION = "_retrieve_buffer"
+BUFFER = "_retrieve_buffer"
+MESSAGE = "_retrieve_inference_msg"
 RECEIVE_BYTES = 65_536
+AWAKE_S = 0.0003  # after an answer; at 100 requests/s, 3 % of a core that has nothing else to do
+LENGTH = struct.Struct("!i")
+
+Message = list[dict[str, Any]]
 
 
 class Reader:
@@ -33,15 +45,83 @@ class Reader:
         """Receive until ``length`` bytes are at hand."""
         found = bytearray(self.data[self.at :])
         while len(found) < length:
-            packet = conn.recv(RECEIVE_BYTES)
+            packet = receive(conn)
             if not packet:
                 sys.exit(0)
             found += packet
         self.data, self.at = bytes(found), 0
 
 
+def receive(conn: Any) -> bytes:
+    """Return what arrives next; nothing where the frontend has gone."""
+    until_s = time.perf_counter() + AWAKE_S
+    while time.perf_counter() < until_s:
+        try:
+            return conn.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            os.sched_yield()
+    return conn.recv(RECEIVE_BYTES)
+
+
+class MessageReader:
+    """Takes the place of _retrieve_inference_msg(conn): the requests of a message, in one go where it is all at hand.
+
+    ``by_pieces`` is TorchServe's own function, for a message that is not.
+    """
+
+    def __init__(self, reader: Reader, by_pieces: Callable[[Any], Message]) -> None:
+        self.reader = reader
+        self.by_pieces = by_pieces
+
+    def __call__(self, conn: Any) -> Message:
+        """Return the requests as TorchServe does, their values as bytes: nothing is decoded (decode_input_request)."""
+        try:
+            message, self.reader.at = message_in(self.reader.data, self.reader.at)
+            return message
+        except struct.error:  # its end is still on the way
+            return self.by_pieces(conn)
+
+
+def message_in(data: bytes, at: int) -> tuple[Message, int]:
+    """Return the requests of the message that begins at ``at``, and where it ends. Raises struct.error: it is not whole.
+
+    A value that is cut short cannot pass unseen, since a length stands behind each.
+    """
+    message = []
+    while not list_ends(data, at):
+        identity, at = value_in(data, at)
+        headers, parameters = [], []
+        while not list_ends(data, at):
+            name, at = value_in(data, at)
+            value, at = value_in(data, at)
+            headers.append({"name": name, "value": value})
+        at += LENGTH.size
+        while not list_ends(data, at):
+            name, at = value_in(data, at)
+            kind, at = value_in(data, at)
+            value, at = value_in(data, at)
+            parameters.append({"name": name.decode(), "contentType": kind.decode(), "value": value})
+        at += LENGTH.size
+        message.append({"requestId": identity, "headers": headers, "parameters": parameters})
+    return message, at + LENGTH.size
+
+
+def list_ends(data: bytes, at: int) -> bool:
+    """Tell whether a list ends at ``at``: the length -1 stands there."""
+    return bool(LENGTH.unpack_from(data, at)[0] == -1)
+
+
+def value_in(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return the bytes behind the length at ``at``, and where they end."""
+    start = at + LENGTH.size
+    end = start + LENGTH.unpack_from(data, at)[0]
+    return data[start:end], end
+
+
 def read_ahead() -> None:
     """Let this worker read ahead; nothing happens outside one, where TorchServe's protocol is not loaded."""
     protocol = sys.modules.get(PROTOCOL)
-    if hasattr(protocol, FUNCTION):
-        setattr(protocol, FUNCTION, Reader())
+    if hasattr(protocol, BUFFER) and hasattr(protocol, MESSAGE):
+        reader = Reader()
+        setattr(protocol, BUFFER, reader)
+        setattr(protocol, MESSAGE, MessageReader(reader, getattr(protocol, MESSAGE)))

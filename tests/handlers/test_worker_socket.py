@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import socket
+import struct
 
 import pytest
 import worker_socket
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worker_socket import Reader
 
@@ -19,7 +20,7 @@ class Connection:
         self.packets = list(packets)
         self.calls = 0
 
-    def recv(self, size):
+    def recv(self, size, flags=0):
         self.calls += 1
         return self.packets.pop(0) if self.packets else b""
 
@@ -46,22 +47,95 @@ def test_a_request_in_one_packet_takes_one_call():
     assert connection.calls == 1
 
 
-def test_torchserve_reads_the_same_message_through_it(monkeypatch):
-    protocol = importlib.import_module(worker_socket.PROTOCOL)
-    monkeypatch.setattr(protocol, worker_socket.FUNCTION, getattr(protocol, worker_socket.FUNCTION))
-    message = b"I" + b"\x00\x00\x00\x02id" + b"\xff\xff\xff\xff"  # a request "id", no headers
-    message += b"\x00\x00\x00\x04body" + b"\x00\x00\x00\x00" + b"\x00\x00\x00\x05hello" + b"\xff\xff\xff\xff" * 2
+def with_length(data: bytes) -> bytes:
+    return struct.pack("!i", len(data)) + data
 
-    def read():
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            theirs.sendall(message)
-            return protocol.retrieve_msg(ours)
 
-    expected = read()
+def a_list(items: list[bytes]) -> bytes:
+    return b"".join(items) + b"\xff\xff\xff\xff"
+
+
+values = st.binary(max_size=40).map(with_length)
+names = st.text(max_size=12).map(lambda text: with_length(text.encode()))
+headers = st.builds(lambda name, value: name + value, names, values)
+parameters = st.builds(lambda name, kind, value: name + kind + value, names, names, values)
+requests = st.builds(
+    lambda identity, heads, fields: identity + a_list(heads) + a_list(fields),
+    values,
+    st.lists(headers, max_size=3),
+    st.lists(parameters, max_size=3),
+)
+messages = st.lists(requests, max_size=2).map(a_list)
+
+
+@pytest.fixture
+def protocol(monkeypatch):
+    """TorchServe's module, whose functions come back after the test."""
+    found = importlib.import_module(worker_socket.PROTOCOL)
+    for name in (worker_socket.BUFFER, worker_socket.MESSAGE):
+        monkeypatch.setattr(found, name, getattr(found, name))
+    monkeypatch.setenv("TS_DECODE_INPUT_REQUEST", "false")
+    return found
+
+
+class Exact:
+    """Gives what is asked for and no more, as TorchServe's own functions need it."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def recv(self, size, flags=0):
+        data, self.data = self.data[:size], self.data[size:]
+        return data
+
+
+@given(st.lists(messages, min_size=1, max_size=3), st.lists(st.integers(1, 60), max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_torchserve_reads_the_same_messages_through_it_whatever_the_packets(protocol, monkeypatch, sent, lengths):
+    whole = b"".join(b"I" + message for message in sent)
+    exact, pieces = Exact(whole), Exact(whole)
+    packets = [packet for packet in map(pieces.recv, [*lengths, len(whole)]) if packet]
+    expected = [protocol.retrieve_msg(exact) for _ in sent]
+    with monkeypatch.context() as patched:
+        for name in (worker_socket.BUFFER, worker_socket.MESSAGE):
+            patched.setattr(protocol, name, getattr(protocol, name))
+        worker_socket.read_ahead()
+        connection = Connection(packets)
+        assert [protocol.retrieve_msg(connection) for _ in sent] == expected
+
+
+def test_a_message_that_is_all_there_is_not_read_in_pieces(protocol, monkeypatch):
+    monkeypatch.setattr(protocol, worker_socket.MESSAGE, lambda conn: pytest.fail("read in pieces"))
     worker_socket.read_ahead()
-    assert isinstance(getattr(protocol, worker_socket.FUNCTION), Reader)
-    assert read() == expected
+    request = with_length(b"id") + a_list([]) + a_list([with_length(b"body") + with_length(b"") + with_length(b"hello")])
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"I" + a_list([request]))
+        command, found = protocol.retrieve_msg(ours)
+    fields = [{"name": "body", "contentType": "", "value": b"hello"}]
+    assert (command, found) == (b"I", [{"requestId": b"id", "headers": [], "parameters": fields}])
+
+
+def test_what_comes_late_is_slept_for_and_what_comes_soon_is_not(monkeypatch):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        waits = []
+
+        class Watched:
+            def recv(self, size, flags=0):
+                waits.append(flags == 0)
+                if not flags:
+                    theirs.sendall(b"late")
+                return ours.recv(size, flags)
+
+        assert worker_socket.receive(Watched()) == b"late"
+        assert waits[-1]
+        assert not any(waits[:-1])
+        monkeypatch.setattr(worker_socket.os, "sched_yield", lambda: theirs.sendall(b"soon"))
+        monkeypatch.setattr(worker_socket, "AWAKE_S", 60.0)
+        waits.clear()
+        assert worker_socket.receive(Watched()) == b"soon"
+        assert waits == [False, False]
 
 
 def test_outside_torchserve_nothing_happens(monkeypatch):
