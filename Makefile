@@ -80,6 +80,8 @@ RUN_TIME =
 # The server that make serve-* started, where no other is named.
 NEEDS_SERVER = $(if $(HOST),,@test -f .serve/server.json || { \
 	echo "chatload: no server was started here: start one, for example with make serve-cpu, or name one with HOST=" >&2; exit 2; })
+NEEDS_SCENARIO = @test -f "$(SCENARIO)" || { \
+	echo "chatload: SCENARIO=$(SCENARIO): there is no such file; choose from $(wildcard locustfiles/*.py)" >&2; exit 2; }
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
@@ -210,6 +212,9 @@ stop: ## stop what make serve-* started
 bench gate load ab: RUN_TIME = --run-time "$(DURATION)"
 
 bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an open-loop run, report, stop
+	$(NEEDS_SCENARIO)
+	@# Building and serving take a while; what is wrong with the run is said before.
+	@$(LOAD) --headless --skip-log-setup --host http://127.0.0.1 --check > /dev/null
 	@mkdir -p .serve/bench
 	@$(BUILD) | tee .serve/bench/build.log
 	@# Generator and server on cores of their own where there are two: neither shall measure the other.
@@ -227,10 +232,12 @@ gate: $(READY) ## what CI runs: make bench that fails fast; junit.xml, summary.m
 
 load: $(READY) ## a scenario without web UI, against HOST= (default: what make serve-* started)
 	$(NEEDS_SERVER)
-	@$(LOAD) --headless --only-summary $(TARGET_OPTIONS)
+	$(NEEDS_SCENARIO)
+	@$(LOAD) --headless --only-summary --skip-log-setup $(TARGET_OPTIONS)
 
 ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
 	$(NEEDS_SERVER)
+	$(NEEDS_SCENARIO)
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
 
 capacity: $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own

@@ -37,6 +37,7 @@ from model.server import CONFIG, LOG_CONFIG, Server, java_pid, launch, wait_unti
 NAME = "intent"
 ROUNDS = 2
 SECONDS = 4
+WARM_UPS = 2  # of as many seconds: Java compiles while it runs
 READ_AHEAD = HANDLERS / "worker_socket.py"
 HANDLER = '''class Nothing:
     """Answers without looking."""
@@ -176,7 +177,8 @@ def main() -> None:
     medians: dict[str, list[float]] = {name: [] for name in chosen}
     for name in tqdm([name for _ in range(ROUNDS) for name in chosen], disable=None):
         with served(every[name]) as (url, token):
-            wrk(url, token, 8)  # warms up the JVM
+            for _ in range(WARM_UPS):
+                wrk(url, token, 8)
             rates[name].append(wrk(url, token, 8)[0])
             medians[name].append(wrk(url, token, 1)[1])
     print(f"{date.today()}, {processor()}, medians of {ROUNDS} rounds (smallest to largest)\n")

@@ -50,12 +50,17 @@ def check(wanted: settings.Settings, graph: call_graph.CallGraph | None, shaped:
     """Asks the server, and reads the files. ``shaped``: the rate follows a load shape. Raises one of MISTAKES."""
     tls = generator.Tls(wanted.ca_file, wanted.insecure)
     generator.resolve(wanted.host, tls)
-    _check_arrivals(wanted, shaped)
-    replayed = corpus_file.replayed(wanted)
+    replayed = read(wanted, shaped)
     token, text = generator.read_token(wanted.token_file), replayed.utterances[0].text
     models = graph.names if graph else (contract.MODEL,)
     answers = {model: preflight.check(wanted.host, tls.context(), token, text, wanted.timeout_s, model) for model in models}
     return Admitted(answers[contract.MODEL], replayed)
+
+
+def read(wanted: settings.Settings, shaped: bool) -> corpus_file.Replayed:
+    """What is replayed; all that can be looked at without a server. Raises one of MISTAKES."""
+    _check_arrivals(wanted, shaped)
+    return corpus_file.replayed(wanted)
 
 
 def _check_arrivals(wanted: settings.Settings, shaped: bool) -> None:

@@ -6,12 +6,20 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from chatload import arrivals, cost, prices, runfolder, simulation, units
 
 
 class OptionError(ValueError):
     """An option that cannot be used; the message names it and what would be right."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other mistake is said, instead of after its whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"chatload: {message}; {self.prog} --help has the options\n")
 
 
 def check_above_zero(flag: str, value: float) -> None:

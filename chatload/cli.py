@@ -67,7 +67,7 @@ def main(command_line: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="chatload", description="Reads the results of load runs.")
+    parser = arguments.Parser(prog="chatload", description="Reads the results of load runs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     report = commands.add_parser(

@@ -46,6 +46,7 @@ def advice(clauses: Sequence[Clause], rate: float, warmup_s: float, run_time_s: 
         return f"no planned end: of the arrivals at {rate:g}/s, {said}, which takes {format_duration(longest_s)}"
     planned = rate * (run_time_s - warmup_s)
     if planned >= max(counts.values()):
-        return f"about {planned:,.0f} arrivals are planned; {said}: long enough, unless a value is near its limit"
+        unless = "long enough, unless a value is near its limit or answers queue"
+        return f"about {planned:,.0f} arrivals are planned; {said}: {unless}"
     seconds = math.ceil(longest_s * 1.05)  # a Poisson count may fall short of its mean
     return f"too short to decide the objective: about {planned:,.0f} arrivals are planned, {said}; use --run-time {seconds}s"

@@ -18,7 +18,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="example: chatload forecast results/quiet --rate 300 --instances 2 --routing least-outstanding",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a valid run with workers at most 40 %% busy")
+    parser.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="the folder of a run with workers at most 40 %% busy; undecided objectives are fine",
+    )
     traffic = parser.add_mutually_exclusive_group(required=True)
     traffic.add_argument("--rate", type=float, help="arrivals per second")
     traffic.add_argument("--trace", type=Path, metavar="FILE", help="a CSV whose first column is each arrival's second")

@@ -163,6 +163,8 @@ def _add_options(parser: Any) -> None:
         kind = type(option.default)
         action = group.add_argument(option.flag, type=kind, default=default, help=f"{option.help} [{default}]")
         action.include_in_web_ui = True  # Locust's parser sets this itself, but not for arguments of a group
+    check = group.add_argument("--check", action="store_true", help="only look at the options, without the server; then end")
+    check.include_in_web_ui = False
 
 
 @events.init.add_listener
@@ -269,23 +271,33 @@ class _Session:
             return
         options.enable_rebalancing = True  # the streams of a lost worker move to the others
         locust_timer.hold_back(options)
-        self._users.plan()
-        if options.headless:
+        if options.headless or options.check:
             self._refuse_mistakes()
+        else:
+            self._users.plan()
 
     def _refuse_mistakes(self) -> None:
         try:
+            self._users.check()
+            self._users.plan()
             wanted = self._orders.read()
             if isinstance(self._environment.shape_class, CapacitySearch):
                 search.check(wanted)
-            self._admit(wanted)
             keeper.check_results(Path(wanted.results))
+            if self._orders.options.check:
+                admission.read(wanted, self._shaped)
+                sys.exit(0)
+            self._admit(wanted)
         except admission.MISTAKES as error:
             print(f"chatload: {error}", file=sys.stderr)
             sys.exit(2)
 
+    @property
+    def _shaped(self) -> bool:
+        return self._environment.shape_class is not None
+
     def _admit(self, wanted: settings.Settings) -> admission.Admitted:
-        return admission.check(wanted, _graph(), shaped=self._environment.shape_class is not None)
+        return admission.check(wanted, _graph(), self._shaped)
 
     def _on_test_start(self, **_: Any) -> None:
         wanted = self._orders.read()

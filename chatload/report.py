@@ -29,7 +29,7 @@ def text(content: dict, folder: str) -> str:
         *_repeated(run, summary),
         *_accuracy(summary),
         *_verdict(content["verdict"]),
-        f"  run folder  {folder}",
+        f"  run folder  {folder} (report.html shows the same in pictures)",
     ]
     return "\n".join(lines) + "\n"
 
@@ -154,7 +154,7 @@ def _where_time_goes(summary: dict) -> list[str]:
         "server: tokenize": summary["server_ms"]["tokenize"],
         "server: infer": summary["server_ms"]["infer"],
     }
-    lines = [f"  {'where the time goes':<24}{'p50':>10}{'p99':>10}{'max':>10}   ms"]
+    lines = [f"  {'where the time goes':<24}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}"]
     for name, found in steps.items():
         cells = "".join(f"{number(found[column]['value']):>10}" for column in ("p50", "p99", "max"))
         lines.append(f"    {name:<22}{cells}")
@@ -166,7 +166,7 @@ def _by_turn(summary: dict) -> list[str]:
     found = summary.get("by_turn", {})
     if not found:
         return []
-    lines = ["", f"  {'latency by turn':<16}{'turns':>10}{'p50':>10}{'p90':>10}{'p99':>10}   ms   accuracy"]
+    lines = ["", f"  {'latency by turn':<16}{'turns':>10}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}        accuracy"]
     for turn, group in found.items():
         cells = "".join(f"{number(group['latency_ms'][name]['value']):>10}" for name in _GROUP_NAMES)
         lines.append(f"    {turn:<14}{group['count']:>10,}{cells}        {share(group['accuracy']['share']['value'])}")
@@ -209,11 +209,11 @@ def _standing_out(intents: dict[str, dict]) -> dict[str, dict]:
 def _table(title: str, groups: dict[str, dict]) -> list[str]:
     if not groups:
         return []
-    lines = [f"  {title:<38}{'count':>9}{'p50':>8}{'p99':>8}   ms{'correct':>10}"]
+    lines = [f"  {title:<38}{'count':>9}{'p50 ms':>8}{'p99 ms':>8}{'correct':>15}"]
     for name, group in groups.items():
         found, latency = group["accuracy"], group["latency_ms"]
         cells = f"{group['count']:>9,}{number(latency['p50']['value']):>8}{number(latency['p99']['value']):>8}"
-        mistaken = f"   mostly taken for {group['mistaken_for']}" if group["mistaken_for"] else ""
+        mistaken = f"   if wrong, mostly {group['mistaken_for']}" if group["mistaken_for"] else ""
         lines.append(f"    {_short(name):<36}{cells}{share(found['share']['value']):>15}{mistaken}")
     return [*lines, ""]
 
@@ -232,7 +232,8 @@ def _calls(summary: dict) -> list[str]:
     """The calls of a turn, where it has several."""
     if not summary.get("calls"):
         return []
-    lines = ["", f"  {'calls, each from when it was due':<34}{'p50':>10}{'p99':>10}{'max':>10}   ms   on the critical path"]
+    columns = f"{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}        on the critical path"
+    lines = ["", f"  {'calls, each from when it was due':<34}{columns}"]
     for name, call in summary["calls"].items():
         cells = "".join(f"{number(call['latency_ms'][column]['value']):>10}" for column in ("p50", "p99", "max"))
         failed = ", ".join(f"{outcome} {count:,}" for outcome, count in call["outcomes"].items() if outcome not in _ANSWERS)

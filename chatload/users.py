@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatload.orders import Orders
-from chatload.settings import Settings
+from chatload.settings import Settings, SettingsError
 
 
 class Users:
@@ -24,6 +24,16 @@ class Users:
         options.num_users = max(round(options.rate / options.stream_rate), 1)
         options.spawn_rate = options.spawn_rate or options.num_users
         self._planned_rate = options.rate
+
+    def check(self) -> None:
+        """Refuses a number of users beside a rate that needs another. Raises settings.SettingsError."""
+        options = self._orders.options
+        needed = max(round(options.rate / options.stream_rate), 1) if options.rate > 0 and options.stream_rate > 0 else None
+        if needed and options.num_users not in (None, needed):
+            raise SettingsError(
+                f"--users {options.num_users}: --rate {options.rate:g} makes {needed} users of --stream-rate "
+                f"{options.stream_rate:g}; leave one of the two out"
+            )
 
     def settle(self, wanted: Settings) -> int:
         """How many users a run has that starts; settles what each of them offers.

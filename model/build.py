@@ -34,6 +34,7 @@ TASK_EPOCHS = {"language": 2, "scope": 2, "urgency": 2, "act": 2}
 # What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
 TRAINING_SOURCES = ("training.py",)
 COMPILE_SOURCES = ("artefact.py", "checkpoint.py", "buckets.py", "neuron.py", "cuda.py", "int8.py", "first_token.py")
+LOWEST_SHOWN = 3
 ARCHIVE_SOURCES = ("archive.py",)
 
 
@@ -60,6 +61,8 @@ def build(order: Order) -> Path:
     device.require_package(order.target)
     if order.epochs is not None and order.model != MINILM:
         raise UserProblem(f"--epochs {order.epochs}: only --model minilm is trained; leave it out")
+    if order.model not in (MINILM, BERT_BASE):
+        checkpoint.check_folder(Path(order.model))
     corpus = read_corpus(order.corpus, order.task)
     name = name_of(order)
     with only_build(order.store):
@@ -92,10 +95,8 @@ def name_of(order: Order) -> str:
 def obtain(order: Order, name: str, corpus: Corpus) -> Path:
     """Return the folder of a checkpoint: the user's own, or one made here."""
     if order.model not in (MINILM, BERT_BASE):
-        folder = Path(order.model)
-        checkpoint.check_folder(folder)
-        say("take", f"{folder}")
-        return folder
+        say("take", order.model)
+        return Path(order.model)
     return make_checkpoint(order, name, corpus)
 
 
@@ -290,14 +291,16 @@ def describe(corpus: Corpus, task: str, settings: Hyperparameters | None) -> str
 
 
 def print_accuracy(card: dict[str, Any]) -> None:
-    """Print a card's accuracy, in all and per intent, as lines for a terminal."""
+    """Print a card's accuracy, in all and of the intents where it is lowest, as lines for a terminal."""
     accuracy = card["accuracy"]
     print(
         f"         accuracy on {card['tested_on']}: {percent(accuracy['overall'])} overall, "
         f"{percent(accuracy['in_scope'])} in scope; {card['time_s']:.0f} s"
     )
-    lines: list[str] = [f"         {intent:<32} {percent(value)}" for intent, value in accuracy["per_intent"].items()]
-    print("\n".join(lines), flush=True)
+    intents: dict[str, float] = accuracy["per_intent"]
+    lowest = sorted(intents, key=intents.__getitem__)[:LOWEST_SHOWN]
+    shown = ", ".join(f"{intent} {percent(intents[intent])}" for intent in lowest)
+    print(f"         lowest of {len(intents)}: {shown} (all: {CARD_NAME})", flush=True)
 
 
 def say(step: str, what: str) -> None:

@@ -7,10 +7,18 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from missing_device import MissingDevice
 
 from model.problem import BuildProblem, UserProblem
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other problem is said, instead of after its whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"model: {message}; {self.prog} --help has the options\n")
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
-    root = argparse.ArgumentParser(prog="python -m model", description="Build, measure and serve intent models.")
+    root = Parser(prog="python -m model", description="Build, measure and serve intent models.")
     commands = root.add_subparsers(required=True, metavar="build|inprocess|serve|device")
     add_build(commands.add_parser("build", help="train or take, compile, check parity, archive", epilog=BUILD_EXAMPLE))
     add_inprocess(commands.add_parser("inprocess", help="measure the model alone, without a server", epilog=ALONE_EXAMPLE))

@@ -116,7 +116,8 @@ def columns_of(header: str, task: str, path: Path, row: int) -> Columns:
     text, intent = place(TEXT_NAMES), place(label_names)
     if text is None or intent is None:
         missing = " or ".join(TEXT_NAMES if text is None else label_names)
-        raise UserProblem(f"{path}:{row + 1}: the header names no column {missing}; separate columns by tabs")
+        found = ", ".join(names)
+        raise UserProblem(f"{path}:{row + 1}: the header names no column {missing}, only {found}; tabs separate columns")
     return Columns(text, intent, place(("split",)), len(names))
 
 

@@ -25,6 +25,6 @@ def only_build(store: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"wait     another build works in {store}", flush=True)
+            print(f"wait     another build works in {store}; this one goes on when it ends", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

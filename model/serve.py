@@ -84,7 +84,7 @@ def start(wish: Wish) -> int:
         print(f"serving  {made['name']} ({made['version']}), workers {workers}, threads {wish.threads}")
         print(f"engine   {made['engine']}, {made['precision']}{instructions(made['target'])}")
         print(f"url      {record['url']}/predictions/{made['task']}")
-    print(f"token    {record['token_file']}")
+    print(f"token    {wish.state / Path(record['token_file']).name}")
     print(f"stop     python -m model serve stop --state {wish.state}", flush=True)
     return 0
 

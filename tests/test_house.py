@@ -68,6 +68,21 @@ def test_a_load_without_a_server_is_one_clear_line(target, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("RATE=abc", "argument --rate: invalid float value: 'abc'"),
+        ("OBJECTIVE=fast", "'fast' is not a clause"),
+        ("SCENARIO=locustfiles/nope.py", "chatload: SCENARIO=locustfiles/nope.py: there is no such file; choose from"),
+    ],
+)
+def test_a_bench_of_a_mistaken_run_is_refused_before_anything_is_built(setting, said):
+    done = make("bench", setting, f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "MODEL=/nowhere")
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[0]
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(("target", "device"), ACCELERATORS.items())
 def test_a_target_without_its_device_is_refused_before_anything_is_built(target, device):
     if Path("/dev", device).exists():

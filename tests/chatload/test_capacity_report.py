@@ -74,11 +74,12 @@ def test_what_is_not_known_is_left_out():
 
 
 def test_a_line_a_probe_tells_how_far_the_search_is():
-    state = {"probes": [probe(419.0, "undecided", OPEN)], "limit_ms": {"p99": 100.0}, "so_far": None}
+    state = {"probes": [probe(419.0, "undecided", OPEN)], "limit_ms": {"p99": 100.0}, "so_far": None, "answer": None}
     line = capacity_report.line(3, state)
     assert "probe  3  narrow" in line
     assert "p99   90.0 ms (80.0 or more)" in line
     assert line.endswith("not yet bracketed")
+    assert capacity_report.line(4, {**state, "answer": FOUND["answer"]}).endswith("capacity 410.0/s to 431.0/s")
     nearer = capacity_report.line(4, {**state, "so_far": FOUND["answer"]})
     assert nearer.endswith("capacity 410.0/s to 431.0/s")
 

@@ -22,6 +22,17 @@ def test_the_help_names_every_command(capsys):
     assert re.findall(r"^    (\w+) ", printed_help(capsys), re.M) == COMMANDS
 
 
+@pytest.mark.parametrize("arguments", [["forecast", "results/x"], ["forecast", "x", "--rate", "abc"], ["no-such"], []])
+def test_a_wrong_option_is_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("chatload: ")
+    assert line.endswith("--help has the options\n")
+    assert line.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_is_what_can_be_typed(command, capsys):
     shown = printed_help(capsys, command)

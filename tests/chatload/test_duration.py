@@ -50,7 +50,7 @@ def test_the_line_says_what_is_planned_and_what_is_needed():
     said = duration.advice(clauses, 40.0, 5.0, 60.0)
     assert said == (
         "about 2,200 arrivals are planned; p95<250ms needs at least 72 and errors<1% needs at least 368: "
-        "long enough, unless a value is near its limit"
+        "long enough, unless a value is near its limit or answers queue"
     )
     assert duration.advice(clauses, 40.0, 5.0, 0.0).endswith("which takes 14.2 s")
 

@@ -210,6 +210,7 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
         (("--host", "nonsense"), "host 'nonsense' is not a URL"),
         (("--host", "http://no-such-host.invalid"), "the name 'no-such-host.invalid' does not resolve"),
         (("--max-in-flight", "1.5"), "invalid int value"),
+        (("--users", "3"), "--users 3: --rate 10 makes 10 users of --stream-rate 1; leave one of the two out"),
         (("--ratte", "5"), "unrecognized arguments: --ratte"),
     ],
 )
@@ -218,6 +219,18 @@ def test_a_mistake_is_refused_in_one_line_before_the_first_request(stand_in, loc
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert not locust.results.exists()
+
+
+def test_options_can_be_checked_without_a_server(locust):
+    plan = ("--headless", "--host", "http://127.0.0.1:1", "--check")
+    done = locust.run(*plan)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for mistake in (("--objective", "fast"), ("--corpus", "/nowhere.tsv"), ("--arrivals", "trace:/nowhere.csv")):
+        done = locust.run(*plan, *mistake)
+        assert done.returncode == 2
+        assert mistake[1].removeprefix("trace:") in done.stderr
+        assert len(done.stderr.splitlines()) == 1
     assert not locust.results.exists()
 
 
