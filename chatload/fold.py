@@ -32,6 +32,7 @@ from chatload.arrivals import ArrivalsError
 _TREND_MOMENTS = 1_000
 _SHORTEST_CPU_S = 0.5
 _LATE_S = 1.0
+_ON_THEIR_WAY_S = 5.0  # from Locust's word that all users are there to the last process that has them
 _TRANSIENT = 1.5  # times the latency of what follows
 
 
@@ -187,6 +188,7 @@ def _conduct(
         expected = _dealt(header, facts, planned, start_s, end_s)
     elif edited:
         expected = sum(_integral(fact["rates"], start_s, end_s) for fact in facts)
+        expected += 0.0 if lost else _withheld(header, facts, start_s, end_s)
     else:
         expected = header["rate"] * duration_s
     rows = found.rows[_measured(found.rows, start_s, end_s)]
@@ -203,6 +205,15 @@ def _conduct(
         trend=_trend(rows, start_s) if steady else 1.0,
         settled_s=_settled_s(rows, start_s, end_s) if steady else None,
     )
+
+
+def _withheld(header: dict, facts: list[dict], start_s: float, end_s: float) -> float:
+    """Arrivals of streams that the last edit asked for and no process has. Just after an edit they may be on their way."""
+    since_s, users = header["edits"][-1]
+    if not facts or end_s - since_s < _ON_THEIR_WAY_S:
+        return 0.0
+    played = sum(fact["rates"][-1][1] for fact in facts if fact["rates"])
+    return max(users * header["stream_rate"] - played, 0.0) * (end_s - max(since_s, start_s))
 
 
 def _planned(header: dict) -> dealing.Dealing:

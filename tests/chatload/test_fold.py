@@ -121,8 +121,14 @@ def test_offering_less_than_planned_is_found(tmp_path):
 
 
 def test_an_edited_rate_is_judged_by_what_it_was(tmp_path):
-    content = finish(tmp_path / "run", noise, header={"rate": 5.0, "edits": [[1.0, 100]]})
+    content = finish(tmp_path / "run", noise, header={"rate": 5.0, "stream_rate": 1.0, "edits": [[1.0, 100]]})
     assert content["verdict"]["outcome"] == "pass", reasons(content)
+
+
+def test_streams_that_no_process_has_are_missed_after_an_edit(tmp_path):
+    content = finish(tmp_path / "run", noise, header={"rate": 5.0, "stream_rate": 1.0, "edits": [[1.0, 150]]})
+    assert "where the plan foresaw" in reasons(content)
+    assert content["run"]["conduct"]["expected"] == pytest.approx(1.5 * RATE * SECONDS, rel=0.02)
 
 
 def test_a_worker_that_never_reported_its_end_is_lost(tmp_path):
