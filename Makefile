@@ -80,7 +80,7 @@ RUN_TIME =
 # The server that make serve-* started, where no other is named.
 NEEDS_SERVER = $(if $(HOST),,@test -f .serve/server.json || { \
 	echo "chatload: no server was started here: start one, for example with make serve-cpu, or name one with HOST=" >&2; exit 2; })
-NEEDS_SCENARIO = @test -f "$(SCENARIO)" || { \
+NEEDS_SCENARIO = @test -e "$(SCENARIO)" || { \
 	echo "chatload: SCENARIO=$(SCENARIO): there is no such file; choose from $(wildcard locustfiles/*.py)" >&2; exit 2; }
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"

@@ -210,7 +210,9 @@ def _conduct(
 def _withheld(header: dict, facts: list[dict], start_s: float, end_s: float) -> float:
     """Arrivals of streams that the last edit asked for and no process has. Just after an edit they may be on their way."""
     since_s, users = header["edits"][-1]
-    if not facts or end_s - since_s < _ON_THEIR_WAY_S:
+    settled_s = since_s + _ON_THEIR_WAY_S
+    # What changed later belongs to an edit that was still on its way at the end.
+    if not facts or end_s < settled_s or any(fact["rates"] and fact["rates"][-1][0] > settled_s for fact in facts):
         return 0.0
     played = sum(fact["rates"][-1][1] for fact in facts if fact["rates"])
     return max(users * header["stream_rate"] - played, 0.0) * (end_s - max(since_s, start_s))

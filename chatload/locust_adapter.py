@@ -138,7 +138,8 @@ def _restore_shape(environment: Environment) -> None:
 
 
 def _live(stream: Stream) -> None:  # Locust finds the user in its greenlet's first argument
-    while _PART not in vars(stream.environment):  # a worker that joins a run may be given users before events.init
+    # A worker that joins a run may be given users before events.init.
+    while _PART not in vars(stream.environment) and isinstance(stream.environment.runner, WorkerRunner):
         gevent.sleep(0.01)
     counted = _part_in(stream.environment).player
     counted.add_streams(1)

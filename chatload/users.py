@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from chatload.orders import Orders
@@ -16,10 +17,16 @@ class Users:
         self._restart = restart
         self._planned_rate: float | None = None
 
+    @property
+    def _rated(self) -> bool:
+        """Whether there is a rate that users can offer; what is none at all is refused where settings are read."""
+        options = self._orders.options
+        return 0 < options.rate < math.inf and 0 < options.stream_rate < math.inf
+
     def plan(self) -> None:
         """Sets the number of users from --rate; they start at once, since a stream costs nearly nothing."""
         options = self._orders.options
-        if not options.rate or options.rate < 0 or options.stream_rate <= 0:
+        if not self._rated:
             return
         options.num_users = max(round(options.rate / options.stream_rate), 1)
         options.spawn_rate = options.spawn_rate or options.num_users
@@ -28,11 +35,11 @@ class Users:
     def check(self) -> None:
         """Refuses a number of users beside a rate that needs another. Raises settings.SettingsError."""
         options = self._orders.options
-        needed = max(round(options.rate / options.stream_rate), 1) if options.rate > 0 and options.stream_rate > 0 else None
+        needed = max(round(options.rate / options.stream_rate), 1) if self._rated else None
         if needed and options.num_users not in (None, needed):
             raise SettingsError(
                 f"--users {options.num_users}: --rate {options.rate:g} makes {needed} users of --stream-rate "
-                f"{options.stream_rate:g}; leave one of the two out"
+                f"{options.stream_rate:g}; leave --users out, or write --rate 0"
             )
 
     def settle(self, wanted: Settings) -> int:

@@ -219,7 +219,7 @@ def last_words(server: Server) -> str | None:
         before, log = log, read_text(server.state / LOG)
         if log == before and cause_in(log) is not None:
             break
-    return cause_in(log)
+    return cause_in(log) or cause_in(read_text(server.state / CONSOLE))
 
 
 def read_text(path: Path) -> str:

@@ -34,7 +34,7 @@ def arrivals(seed: int = 1) -> np.ndarray:
     return np.sort(generator.uniform(0, SECONDS, count))
 
 
-def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, gone_s=math.inf) -> dict:
+def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, gone_s=math.inf, rates=((0.0, RATE),)) -> dict:
     """A run folder whose latency is a function of the intended time, finished."""
     intended_s = arrivals() if intended_s is None else intended_s
     runfolder.create(folder, {**HEADER, **(header or {})}, [Utterance("hi", "greet", "")])
@@ -46,7 +46,9 @@ def finish(folder: Path, latency_s, intended_s=None, facts=True, header=None, go
     parts.append(0, rows, ["greet"])
     if facts:
         cpu = [[float(second), 0.1 * second] for second in range(SECONDS)]
-        parts.end(0, {"worker": 0, "part": 0, "rates": [[0.0, RATE]], "cpu": cpu, "ended_s": float(SECONDS)})
+        parts.end(
+            0, {"worker": 0, "part": 0, "rates": [list(rate) for rate in rates], "cpu": cpu, "ended_s": float(SECONDS)}
+        )
     parts.close()
     return fold.finish(folder)
 
@@ -129,6 +131,16 @@ def test_streams_that_no_process_has_are_missed_after_an_edit(tmp_path):
     content = finish(tmp_path / "run", noise, header={"rate": 5.0, "stream_rate": 1.0, "edits": [[1.0, 150]]})
     assert "where the plan foresaw" in reasons(content)
     assert content["run"]["conduct"]["expected"] == pytest.approx(1.5 * RATE * SECONDS, rel=0.02)
+
+
+def test_streams_that_leave_at_the_end_are_not_missed(tmp_path):
+    intended_s = arrivals()
+    falling = ((0.0, 5.0), (1.0, RATE), (50.0, RATE / 2), (55.0, RATE / 4))
+    kept = (intended_s < 50) | (np.arange(len(intended_s)) % 2 == 0) & (intended_s < 55)
+    kept |= np.arange(len(intended_s)) % 4 == 0
+    edits = {"rate": 5.0, "stream_rate": 1.0, "edits": [[1.0, 100]]}
+    content = finish(tmp_path / "run", noise, intended_s=intended_s[kept], header=edits, rates=falling)
+    assert content["verdict"]["outcome"] == "pass", reasons(content)
 
 
 def test_a_worker_that_never_reported_its_end_is_lost(tmp_path):

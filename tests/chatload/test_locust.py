@@ -197,6 +197,7 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
     ("arguments", "message"),
     [
         (("--rate", "-5"), "--rate -5.0: write a number of at least 0"),
+        (("--rate", "inf"), "--rate inf: write a number"),
         (("--stream-rate", "0"), "--stream-rate 0.0: write a number above 0"),
         (("--warmup", "soon"), "--warmup: 'soon' is not a duration"),
         (("--warmup", "10s"), "--warmup 10s leaves nothing of --run-time 8s"),
@@ -210,7 +211,7 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
         (("--host", "nonsense"), "host 'nonsense' is not a URL"),
         (("--host", "http://no-such-host.invalid"), "the name 'no-such-host.invalid' does not resolve"),
         (("--max-in-flight", "1.5"), "invalid int value"),
-        (("--users", "3"), "--users 3: --rate 10 makes 10 users of --stream-rate 1; leave one of the two out"),
+        (("--users", "3"), "--users 3: --rate 10 makes 10 users of --stream-rate 1; leave --users out, or write --rate 0"),
         (("--ratte", "5"), "unrecognized arguments: --ratte"),
     ],
 )
