@@ -114,14 +114,10 @@ def begin(plan: Plan, host: str) -> str:
 
 def line(serial: int, state: Mapping) -> str:
     """The line after a probe, from capacity.json's content: what it showed, and how near the answer is."""
-    told, near_answer = state["probes"][-1], state["answer"] or state["so_far"]
+    told, known = state["probes"][-1], state["answer"] or state["so_far"]
     name = next(iter(state["limit_ms"]))
     latency = f"{name} {number(told['p'][name]['value']):>6} ms ({interval(told['p'][name])})"
-    near = (
-        f"capacity {rate_text(near_answer['low'])} to {rate_text(near_answer['high'])}"
-        if near_answer
-        else "not yet bracketed"
-    )
+    near = f"capacity {rate_text(known['low'])} to {rate_text(known['high'])}" if known else "not yet bracketed"
     return (
         f"capacity: probe {serial:>2}  {told['purpose']:<8}{told['rate']:>9,.1f}/s  {told['seconds']:>5.1f} s  "
         f"{told['answer']:<10}{latency:<36}  {near}"

@@ -18,25 +18,26 @@ class Users:
         self._planned_rate: float | None = None
 
     @property
-    def _rated(self) -> bool:
-        """Whether there is a rate that users can offer; what is none at all is refused where settings are read."""
+    def _needed(self) -> int | None:
+        """How many users --rate takes; None without one. What is no rate at all is refused where settings are read."""
         options = self._orders.options
-        return 0 < options.rate < math.inf and 0 < options.stream_rate < math.inf
+        if not (0 < options.rate < math.inf and 0 < options.stream_rate < math.inf):
+            return None
+        return max(round(options.rate / options.stream_rate), 1)
 
     def plan(self) -> None:
         """Sets the number of users from --rate; they start at once, since a stream costs nearly nothing."""
-        options = self._orders.options
-        if not self._rated:
+        options, needed = self._orders.options, self._needed
+        if needed is None:
             return
-        options.num_users = max(round(options.rate / options.stream_rate), 1)
+        options.num_users = needed
         options.spawn_rate = options.spawn_rate or options.num_users
         self._planned_rate = options.rate
 
     def check(self) -> None:
         """Refuses a number of users beside a rate that needs another. Raises settings.SettingsError."""
-        options = self._orders.options
-        needed = max(round(options.rate / options.stream_rate), 1) if self._rated else None
-        if needed and options.num_users not in (None, needed):
+        options, needed = self._orders.options, self._needed
+        if needed is not None and options.num_users not in (None, needed):
             raise SettingsError(
                 f"--users {options.num_users}: --rate {options.rate:g} makes {needed} users of --stream-rate "
                 f"{options.stream_rate:g}; leave --users out, or write --rate 0"
