@@ -1,6 +1,6 @@
 """What TorchServe costs: a no-op handler under its default configuration, under ours, and under ours without each line.
 
-    python -m benchmarks.serving            everything, about 10 minutes
+    python -m benchmarks.serving            everything, about a quarter of an hour
     python -m benchmarks.serving "ours, one worker" "default, one worker"
 
 Needs wrk on the PATH and two cores, which server and wrk share. Prints a Markdown table: requests per second with eight
@@ -35,7 +35,7 @@ from model.process import end_group
 from model.server import CONFIG, LOG_CONFIG, Server, java_pid, launch, wait_until_ready
 
 NAME = "intent"
-ROUNDS = 2
+ROUNDS = 3
 SECONDS = 4
 WARM_UPS = 2  # of as many seconds: Java compiles while it runs
 READ_AHEAD = HANDLERS / "worker_socket.py"
