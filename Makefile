@@ -71,7 +71,8 @@ SERVING_NEEDS := torch, transformers, tokenizers, safetensors, tqdm, yaml, ts, j
 BUILD_CORPUS = $(if $(filter intent,$(TASK))$(filter-out file,$(origin CORPUS)),--corpus "$(CORPUS)")
 # The models behind the assistant (locustfiles/assistant.py).
 TASKS := intent language scope product urgency act
-BUILD = $(SERVE_PY) -m model build --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --seed "$(SEED)" --task "$(TASK)" $(BUILD_CORPUS)
+BUILD_OPTIONS = --model "$(MODEL)" --target "$(TARGET)" --recipe "$(RECIPE)" --seed "$(SEED)" --task "$(TASK)" $(BUILD_CORPUS)
+BUILD = $(SERVE_PY) -m model build $(BUILD_OPTIONS)
 LOAD = $(VENV)/bin/locust -f "$(SCENARIO)" --rate "$(RATE)" $(if $(ARRIVALS),--arrivals "$(ARRIVALS)") --corpus "$(CORPUS)" --seed "$(SEED)" \
 	--warmup "$(WARMUP)" --objective "$(OBJECTIVE)" $(LENGTH) $(if $(ABORT_WHEN),--abort-when "$(ABORT_WHEN)") $(if $(RESULTS),--results "$(RESULTS)")
 # A search ends by itself.
@@ -84,6 +85,24 @@ NEEDS_SCENARIO = @test -e "$(SCENARIO)" || { \
 	echo "chatload: SCENARIO=$(SCENARIO): there is no such file; choose from $(wildcard locustfiles/*.py)" >&2; exit 2; }
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
 TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
+
+# An environment, a model and its parity take minutes: what is wrong with the settings is said before. (A Python that is
+# missing is said by setup.)
+CHECK = @! $(PYTHON) -c '' 2> /dev/null || $(PYTHON) -m model
+CHECK_RUN = @$(LOAD) --headless --skip-log-setup --host http://127.0.0.1 --check > /dev/null
+
+.PHONY: check-build check-inprocess check-port check-device
+check-build:
+	$(CHECK) build $(BUILD_OPTIONS) --check
+
+check-inprocess:
+	$(CHECK) inprocess --archive "" --threads "$(THREADS)" --duration "$(DURATION)" --interval "$(INTERVAL)" --check
+
+check-port:
+	$(CHECK) serve start --archive "" --port "$(PORT)" --check
+
+check-device:
+	$(CHECK) device --target "$(TARGET)" > /dev/null
 
 .PHONY: help setup lock check test test-floor model models inprocess serve-cpu serve-assistant serve-inf1 serve-inf2 serve-cuda serve-target verify stop bench gate load ui capacity benchmark-engine report compare ab
 
@@ -162,7 +181,7 @@ ON_TOP_cuda := -r requirements/cuda.txt
 test-floor: .venv-floor/.ready ## the tests of handlers/ and model/ on the oldest Python and torch that they serve with
 	@.venv-floor/bin/python -m pytest -p no:cacheprovider tests/handlers tests/model tests/contract
 
-model: $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
+model: check-build $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folder), compile, check parity, archive
 	@$(if $(and $(ACCELERATOR),$(SERVE_PYTHON)),$(SERVE_PYTHON) -c "import $(SERVING_NEEDS)" 2>/dev/null || { \
 		echo "chatload: $(SERVE_PYTHON) cannot import one of $(SERVING_NEEDS): $(SERVE_PYTHON) -m pip install -r requirements/serve.txt" >&2; exit 2; })
 	@$(BUILD)
@@ -170,18 +189,18 @@ model: $(SERVE_ENV) ## train or take a model (MODEL=minilm, bert-base or a folde
 models: $(SERVE_ENV) ## make model for each of the six tasks of the assistant: TASK=intent, language, scope, product, urgency, act
 	@for task in $(TASKS); do $(MAKE) model TASK=$$task; done
 
-inprocess: $(SERVE_ENV) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
+inprocess: check-inprocess check-build $(SERVE_ENV) ## the model alone, no server: throughput, p50, p90 per interval, to the console and a CSV in results/
 	@mkdir -p .serve
 	@$(BUILD) | tee .serve/build.log
 	@$(SERVE_PY) -m model inprocess --archive "$$(tail -n 1 .serve/build.log)" --corpus "$(CORPUS)" --threads "$(THREADS)" \
 		--duration "$(DURATION)" --interval "$(INTERVAL)"
 
-serve-cpu: $(READY) ## serve the model on this machine's processor; returns when it is ready
+serve-cpu: check-port ## serve the model on this machine's processor; returns when it is ready
 	@mkdir -p .serve
 	@$(MAKE) model TARGET=cpu | tee .serve/build.log
 	@$(PY) -m model serve start --target cpu --archive "$$(tail -n 1 .serve/build.log)" --port $(PORT)
 
-serve-assistant: $(READY) ## serve the six models of the assistant in one server, a worker each; returns when all are ready
+serve-assistant: check-port ## serve the six models of the assistant in one server, a worker each; returns when all are ready
 	@mkdir -p .serve
 	@: > .serve/archives
 	@for task in $(TASKS); do $(MAKE) model TARGET=cpu TASK=$$task | tee .serve/build.log; tail -n 1 .serve/build.log >> .serve/archives; done
@@ -197,7 +216,7 @@ serve-cuda: ## serve on an NVIDIA GPU, one worker per GPU; SERVE_PYTHON= names a
 	@$(MAKE) serve-target TARGET=cuda
 
 # The device is looked for first: without it nothing is installed, trained or compiled.
-serve-target:
+serve-target: check-port
 	@$(PYTHON) -m model device --target "$(TARGET)"
 	@mkdir -p .serve
 	@$(MAKE) model | tee .serve/build.log
@@ -211,10 +230,9 @@ stop: ## stop what make serve-* started
 
 bench gate load ab: RUN_TIME = --run-time "$(DURATION)"
 
-bench: $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an open-loop run, report, stop
+bench: check-device check-build $(READY) $(SERVE_ENV) ## the main job, from nothing: model, serve, an open-loop run, report, stop
 	$(NEEDS_SCENARIO)
-	@# Building and serving take a while; what is wrong with the run is said before.
-	@$(LOAD) --headless --skip-log-setup --host http://127.0.0.1 --check > /dev/null
+	$(CHECK_RUN)
 	@mkdir -p .serve/bench
 	@$(BUILD) | tee .serve/bench/build.log
 	@# Generator and server on cores of their own where there are two: neither shall measure the other.
@@ -256,6 +274,8 @@ compare: $(READY) ## compare B= with A=: runs, folders of repeated runs, or in-p
 		"$(or $(B),$(error name two runs: make compare A=results/... B=results/...))" $(COMPARE_OPTIONS)
 
 ab: $(READY) ## ROUNDS= runs each of A_HOST= and B_HOST= (or A_ARCHIVE=, B_ARCHIVE=) in turns, and their comparison
+	$(NEEDS_SCENARIO)
+	$(CHECK_RUN)
 	@# Both runs of a round have the same seed, so the same arrivals. A missed objective is no reason to stop; a missing run is.
 	@# An archive is served anew for each of its runs: what differs from start to start is then in the rounds as well.
 	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; last=$$(( $$(nproc) - 1 )); \

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from intent_model import BadArtefact
 
-from model import ROOT, archive, artefact, checkpoint, device, fingerprint, parity
+from model import archive, artefact, checkpoint, device, fingerprint, parity
 from model.card import JSON_NAME as CARD_NAME
 from model.card import card_of, percent, read_card, write_card
-from model.corpus import INTENT, Corpus, read_corpus
+from model.corpus import INTENT, Corpus
 from model.encoder import WEIGHTS_SHA256, encoder_folder, verified_encoder
 from model.evaluation import accuracy_of, probabilities_of
 from model.layout import artefact_files
 from model.lock import only_build
-from model.problem import BuildProblem, UserProblem
-from model.recipes import Recipe, find_recipe
+from model.order import BERT_BASE, MINILM, OTHER_TASKS_CORPUS, Order, check, name_of
+from model.problem import BuildProblem
+from model.recipes import Recipe
 from model.training import Hyperparameters, epochs_for, seeded, train
 from model.versions import versions
 
-DEFAULT_CORPUS = ROOT / "corpus" / "support.tsv"
-OTHER_TASKS_CORPUS = ROOT / "corpus" / "assistant.tsv"
-MINILM, BERT_BASE = "minilm", "bert-base"
 DEMONSTRATION = (
     "A demonstration model: it costs what a model of its kind costs, and is as good as its labels, most of which rules made "
     "(docs/reference/corpus.md)."
@@ -38,32 +36,10 @@ ARCHIVE_SOURCES = ("archive.py",)
 LOWEST_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to build: a model's name or folder, for a target by a recipe, from a corpus by a seed, into a store.
-
-    The task is what the model tells of an utterance: its intent, or what the corpus has another column for.
-    """
-
-    model: str
-    target: str
-    recipe: str
-    corpus: Path
-    seed: int
-    store: Path
-    epochs: int | None
-    task: str = INTENT
-
-
 def build(order: Order) -> Path:
     """Run every step that is stale and return the .mar. Raises UserProblem, MissingDevice or BuildProblem."""
-    recipe = find_recipe(order.target, order.recipe)
+    recipe, corpus = check(order)
     device.require_package(order.target)
-    if order.epochs is not None and order.model != MINILM:
-        raise UserProblem(f"--epochs {order.epochs}: only --model minilm is trained; leave it out")
-    if order.model not in (MINILM, BERT_BASE):
-        checkpoint.check_folder(Path(order.model))
-    corpus = read_corpus(order.corpus, order.task)
     name = name_of(order)
     with only_build(order.store):
         source = obtain(order, name, corpus)
@@ -72,24 +48,6 @@ def build(order: Order) -> Path:
         parity_step(source, recipe, corpus, folder)
         served = f"intent-{name}" if order.task == INTENT else name
         return archive_step(folder, order.target, order.task, order.store / f"{served}-{order.target}-{recipe.name}.mar")
-
-
-def default_corpus(task: str) -> Path:
-    """Return the project's corpus that has a task's labels."""
-    return DEFAULT_CORPUS if task == INTENT else OTHER_TASKS_CORPUS
-
-
-def name_of(order: Order) -> str:
-    """Return the model's name: minilm or bert-base, with the name of a corpus of the user's own; or a folder's.
-
-    A model of another task than intent has the task before it.
-    """
-    task = "" if order.task == INTENT else f"{order.task}-"
-    if order.model not in (MINILM, BERT_BASE):
-        return f"{task}{Path(order.model).resolve().name}"
-    if order.corpus.resolve() == default_corpus(order.task).resolve():
-        return f"{task}{order.model}"
-    return f"{task}{order.model}-{order.corpus.stem}"
 
 
 def obtain(order: Order, name: str, corpus: Corpus) -> Path:

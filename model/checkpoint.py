@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from model.problem import UserProblem
 
 CONFIG = "config.json"
@@ -81,7 +79,7 @@ def load_classifier(folder: Path) -> Any:
         classifier = package.AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # loaders raise whatever their file format's library raises
         raise UserProblem(f"{folder}: cannot load the model: {one_line(error)}") from error
-    return classifier.to(torch.float32).eval()
+    return classifier.float().eval()
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -71,6 +71,7 @@ def add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=1, metavar="N")
     command.add_argument("--epochs", type=positive, default=None, metavar="N", help="default: by task or corpus size")
     command.add_argument("--store", type=Path, default=Path("model_store"), metavar="FOLDER")
+    add_check(command)
     command.set_defaults(run=run_build)
 
 
@@ -82,6 +83,7 @@ def add_inprocess(command: argparse.ArgumentParser) -> None:
     command.add_argument("--duration", type=seconds, default=30.0, metavar="S", help="seconds in all (default 30)")
     command.add_argument("--interval", type=seconds, default=5.0, metavar="S", help="seconds per line (default 5)")
     command.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER", help="default results")
+    add_check(command)
     command.set_defaults(run=run_inprocess)
 
 
@@ -103,6 +105,7 @@ def add_start(command: argparse.ArgumentParser) -> None:
     command.add_argument("--timeout", type=positive, default=None, metavar="S",
                          help="seconds to wait (default 120, on an accelerator 600)")  # fmt: skip
     add_state(command)
+    add_check(command)
     command.set_defaults(run=run_start)
 
 
@@ -112,6 +115,11 @@ def add_device(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_device)
 
 
+def add_check(command: argparse.ArgumentParser) -> None:
+    """Add the option that a caller asks first whose next step takes minutes."""
+    command.add_argument("--check", action="store_true", help="look at the options and do nothing")
+
+
 def add_state(command: argparse.ArgumentParser) -> None:
     """Add the option that says which server is meant."""
     command.add_argument("--state", type=Path, default=Path(".serve"), metavar="FOLDER", help="default .serve")
@@ -119,17 +127,24 @@ def add_state(command: argparse.ArgumentParser) -> None:
 
 def run_build(options: argparse.Namespace) -> int:
     """Build; the last line on stdout is the archive's path."""
-    from model.build import Order, build, default_corpus
+    from model.order import Order, check, default_corpus
 
     corpus = options.corpus or default_corpus(options.task)
     order = Order(options.model, options.target, options.recipe, corpus, options.seed, options.store, options.epochs,
                   options.task)  # fmt: skip
+    if options.check:
+        check(order)
+        return 0
+    from model.build import build
+
     print(build(order))
     return 0
 
 
 def run_inprocess(options: argparse.Namespace) -> int:
     """Measure the model alone."""
+    if options.check:
+        return 0
     from model.corpus import read_corpus
     from model.inprocess import Wish, measure
 
@@ -142,6 +157,8 @@ def run_inprocess(options: argparse.Namespace) -> int:
 
 def run_start(options: argparse.Namespace) -> int:
     """Start a server and say where it is."""
+    if options.check:
+        return 0
     from model.serve import Wish, start
 
     return start(

@@ -77,17 +77,37 @@ def test_a_load_without_a_server_is_one_clear_line(target, tmp_path):
     ],
 )
 def test_a_bench_of_a_mistaken_run_is_refused_before_anything_is_built(setting, said):
-    done = make("bench", setting, f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "MODEL=/nowhere")
+    done = make("bench", setting, f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "SERVE_PY=false")
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[0]
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(("target", "device"), ACCELERATORS.items())
+@pytest.mark.parametrize(
+    ("target", "setting", "said"),
+    [
+        ("model", "RECIPE=fast", "model: --recipe fast: cuda has no such recipe; choose one of: tuned, article"),
+        ("model", "MODEL=/nowhere", "model: --model /nowhere: no such folder"),
+        ("model", "CORPUS=/nowhere.tsv", "model: /nowhere.tsv: "),
+        ("inprocess", "DURATION=abc", "model: argument --duration: abc is not a number of seconds above zero"),
+        ("serve-cpu", "PORT=abc", "model: argument --port: abc is not a whole number from 0 to 65531"),
+        ("serve-assistant", "PORT=abc", "model: argument --port: abc is not"),
+        ("serve-cuda", "PORT=abc", "model: argument --port: abc is not"),
+    ],
+)
+def test_mistaken_settings_are_refused_before_an_environment_or_a_model_is_built(target, setting, said):
+    done = make(target, setting, "TARGET=cuda", "VENV=/nowhere/venv", "SERVE_PYTHON=false", f"PYTHON={sys.executable}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("make")]) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("target", "device"), [*ACCELERATORS.items(), ("bench TARGET=cuda", "nvidia0")])
 def test_a_target_without_its_device_is_refused_before_anything_is_built(target, device):
     if Path("/dev", device).exists():
         pytest.skip(f"this machine has /dev/{device}")
-    done = make(target)
+    done = make(*target.split(), f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready", "SERVE_PYTHON=false")
     assert done.returncode == 2
     assert f"there is no /dev/{device}" in done.stderr.splitlines()[0]
     assert done.stdout == ""

@@ -19,11 +19,11 @@ import torch
 from cpu_model import CpuModel
 
 from model import archive, artefact, build, checkpoint, encoder, int8, lock, parity
-from model.build import Order
 from model.command import main
 from model.corpus import Utterance, read_corpus
 from model.fingerprint import of_file
 from model.lock import only_build
+from model.order import DEFAULT_CORPUS, OTHER_TASKS_CORPUS, Order, name_of
 from model.problem import BuildProblem, UserProblem
 
 
@@ -270,8 +270,8 @@ def test_bert_base_is_twelve_layers_of_768(order):
 
 
 def test_the_default_corpus_leaves_the_name_alone(order):
-    assert build.name_of(replace(order, model="minilm", corpus=build.DEFAULT_CORPUS)) == "minilm"
-    assert build.name_of(replace(order, model="minilm")) == "minilm-tiny"
+    assert name_of(replace(order, model="minilm", corpus=DEFAULT_CORPUS)) == "minilm"
+    assert name_of(replace(order, model="minilm")) == "minilm-tiny"
 
 
 def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column(order, monkeypatch, capsys):
@@ -287,7 +287,7 @@ def test_a_model_of_another_task_is_named_and_served_by_it_and_learns_its_column
     assert (card["task"], card["note"], card["hyperparameters"]["epochs"]) == ("urgency", None, 1)
     assert card["corpus"]["utterances"] == {"train": 45, "val": 0, "test": 15}
     assert "- Task: urgency" in (order.store / "checkpoints" / "urgency-minilm-tiny" / "model-card.md").read_text()
-    assert build.name_of(replace(order, corpus=build.OTHER_TASKS_CORPUS)) == "urgency-minilm"
+    assert name_of(replace(order, corpus=OTHER_TASKS_CORPUS)) == "urgency-minilm"
 
 
 def test_a_task_may_need_fewer_epochs_than_the_corpus_s_size_gives(order):

@@ -19,8 +19,8 @@ from intent_model import IntentModel
 from neuron_model import NeuronModel
 
 from model import archive, build, device, neuron, recipes
-from model.build import Order
 from model.command import main
+from model.order import Order
 from model.problem import BuildProblem, UserProblem
 
 DOUBLES = Path(machine.__file__).parent
@@ -194,7 +194,7 @@ def test_a_target_with_the_public_index_s_namesake_is_refused_in_one_line(
 def test_a_gpu_that_torch_does_not_find_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert main(["build", "--target", "cuda", "--model", str(tmp_path), "--store", str(tmp_path / "store")]) == 2
+    assert main(["build", "--target", "cuda", "--store", str(tmp_path / "store")]) == 2
     line = one_line(capsys.readouterr().err)
     assert "finds no NVIDIA GPU" in line
     assert "requirements/cuda.txt" in line

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from model import artefact, checkpoint, recipes
-from model.build import Order, build
+from model.build import build
+from model.order import Order
 
 INTENTS = ["billing", "cancel_order", "delivery_time", "order_status", "refund"]
 WORDS = ["order", "where", "is", "my", "late", "refund", "cancel", "pay", "bill", "when", "will", "it", "come", "##s"]
