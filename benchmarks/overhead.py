@@ -25,6 +25,7 @@ from model.process import members
 
 ROUNDS = 3
 SECONDS = 8
+WARM_UP_S = 30  # at several thousand requests a second: Java compiles what has run ten thousand times
 FRONT_CORE, WORKER_CORE = 0, 1
 LOAD_SHARE = 0.2
 CONNECTIONS = 4  # enough that the worker's next utterance always waits in TorchServe's queue
@@ -52,18 +53,30 @@ def pin(server: dict) -> None:
             os.sched_setaffinity(int(thread), {WORKER_CORE if is_worker else FRONT_CORE})
 
 
+def warm_up(url: str, token: str) -> None:
+    """Send bodies that the handler refuses, so that the whole way there and back is compiled, whatever the model takes."""
+    text = wrk(url, token, 'wrk.method = "POST"\nwrk.body = "no JSON"\n', WARM_UP_S)
+    assert "Non-2xx" in text, text
+
+
 def saturated(url: str, token: str) -> float:
     """Answers per second to the test utterances, closed loop."""
     texts, _ = read_corpus(CORPUS).test()
     bodies = ", ".join("[==[" + json.dumps({"text": one.text}) + "]==]" for one in texts)
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f'local bodies = {{{bodies}}}\nlocal n = 0\nwrk.headers["Authorization"] = "Bearer {token}"\n')
-        script.write('function request() n = n % #bodies + 1 return wrk.format("POST", nil, nil, bodies[n]) end\n')
-        script.flush()
-        command = ["taskset", "-c", str(FRONT_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script.name]
-        text = subprocess.run([*command, f"{url}/predictions/intent"], capture_output=True, text=True, check=True).stdout
+    script = f"local bodies = {{{bodies}}}\nlocal n = 0\n"
+    script += 'function request() n = n % #bodies + 1 return wrk.format("POST", nil, nil, bodies[n]) end\n'
+    text = wrk(url, token, script, SECONDS)
     assert "Non-2xx" not in text, text
     return float(text.partition("Requests/sec:")[2].split()[0])
+
+
+def wrk(url: str, token: str, script: str, seconds: int) -> str:
+    """What wrk prints; the token goes through a file, not the command line."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(f'{script}wrk.headers["Authorization"] = "Bearer {token}"\n')
+        file.flush()
+        command = ["taskset", "-c", str(FRONT_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", file.name]
+        return subprocess.run([*command, f"{url}/predictions/intent"], capture_output=True, text=True, check=True).stdout
 
 
 def lightly_loaded(url: str, token_file: str, rate: float, folder: Path) -> float:
@@ -89,7 +102,8 @@ def measure(archive: Path) -> str:
             server = json.loads((state / "server.json").read_text())
             token = json.loads(Path(server["token_file"]).read_text())["inference"]["key"]
             pin(server)
-            saturated(server["url"], token)  # warms up the JVM
+            warm_up(server["url"], token)
+            saturated(server["url"], token)
             for _ in tqdm(range(ROUNDS), desc=archive.stem, disable=None):
                 model = in_process(archive, folder)
                 alone.append(model["throughput"])
