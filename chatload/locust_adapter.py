@@ -44,6 +44,7 @@ from chatload import (
     fold,
     guard,
     intake,
+    interrupt,
     keeper,
     live_page,
     locust_table,
@@ -173,6 +174,7 @@ def _take_part(environment: Environment, **_: Any) -> None:
     def tabulate(rows: bytes) -> None:
         locust_table.add(environment.stats, "turn" if _graph() else contract.PATH, samples.from_bytes(rows))
 
+    interrupt.raise_in_main_greenlet()
     if isinstance(environment.runner, WorkerRunner):
         part = worker.Worker(environment, _graph, tabulate)
         vars(environment)[_PART] = part

@@ -157,6 +157,40 @@ def test_an_interrupt_ends_the_run_in_order(stand_in, locust, number, processes)
     assert "Traceback" not in done.stdout + done.stderr
 
 
+INTERRUPTED_AT_WORK = """
+import os
+import signal
+
+from chatload.dispatcher import Dispatcher
+from chatload.locust_adapter import Stream
+
+wake = Dispatcher.wake
+
+def interrupt_once_and_wake(dispatcher):
+    if dispatcher.due_s > 2 and Dispatcher.wake is not wake:
+        Dispatcher.wake = wake
+        os.kill(os.getpid(), signal.SIGINT)
+    wake(dispatcher)
+
+Dispatcher.wake = interrupt_once_and_wake
+
+class Interrupted(Stream):
+    corpus = "corpus/support.tsv"
+"""
+
+
+def test_an_interrupt_while_an_arrival_is_sent_ends_the_run_in_order(stand_in, locust):
+    scenario = locust.folder / "interrupted.py"
+    scenario.write_text(INTERRUPTED_AT_WORK)
+    done = locust.run(*BASICS, "--host", stand_in("null"), "--rate", "100", "--run-time", "60s", scenario=str(scenario))
+    found = content(locust.results)
+    assert done.returncode == 2
+    assert found["verdict"]["reasons"][0].startswith("interrupted: ")
+    assert found["summary"]["unfinished"] == 0
+    assert "KeyboardInterrupt" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("limit", "count", "outcome"),
     [("p90<400ms", 2, "fail"), ("accuracy>0.1%", 1, "invalid")],
