@@ -84,6 +84,7 @@ RIM = {
     "guard",
     "html_report",
     "intake",
+    "interrupt",
     "live",
     "keeper",
     "locust_table",
