@@ -140,7 +140,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for make in (mm1, md1):
-        for service_s, probe_s in ((0.001, 60), (0.002, 60), (0.005, 60), (0.005, 120), (0.01, 120)):
+        for service_s, probe_s in ((0.001, 60), (0.002, 60), (0.005, 60), (0.005, 120), (0.01, 120), (0.01, 300)):
             print(row(make(service_s), probe_s, searches), flush=True)
 
 

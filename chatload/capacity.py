@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from chatload import duration, latency_curve, verdict
 from chatload.latency_curve import Crossing, Point
 from chatload.objective import LATENCIES, MET, MISSED, Clause, Estimate
+from chatload.units import format_share
 from chatload.verdict import FAIL, INVALID, PASS
 
 UNDECIDED = "undecided"
@@ -237,7 +238,15 @@ def _is_confirmed(probes: Sequence[Probe], best: Crossing, plan: Plan) -> bool:
 def _out_of_probes(best: Crossing | None, plan: Plan) -> End:
     if best is None or best.precision > _WORTH_TELLING:
         return End(UNDECIDED, f"{plan.most_probes} probes did not decide it: give them more time (--probe-time)")
-    return End(FOUND, f"as near as {plan.most_probes} probes come: longer ones come nearer (--probe-time)", best)
+    return End(FOUND, f"as near as {plan.most_probes} probes come: {_nearer(best, plan)} (--probe-time)", best)
+
+
+def _nearer(best: Crossing, plan: Plan) -> str:
+    """What a longer search would take, roughly: an interval narrows with the root of its samples."""
+    if best.precision <= plan.precision:
+        return "longer ones come nearer"
+    longer_s = plan.probe_s * (best.precision / plan.precision) ** 2
+    return f"for {format_share(plan.precision)} they need some {math.ceil(longer_s / 10) * 10} s each"
 
 
 def _upwards(probes: Sequence[Probe], plan: Plan) -> float:

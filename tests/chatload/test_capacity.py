@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -34,6 +35,18 @@ def test_nineteen_of_twenty_searches_come_within_three_percent_of_theory(queue):
     assert len(near) >= 19
     assert max(len(probes) for probes, _ in found) <= 12
     assert all(probes[-1].purpose == capacity.CONFIRM for probes, _ in found)
+
+
+def test_a_search_that_ran_out_of_probes_says_how_long_they_should_have_been():
+    plan = Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0)
+    _, short = simulated.search(simulated.mm1(0.01), plan, 1)
+    assert short.answer is not None
+    said = re.fullmatch(r"as near as 12 probes come: for 3 % they need some (\d+) s each \(--probe-time\)", short.reason)
+    assert said is not None, short.reason
+    assert int(said[1]) == pytest.approx(60 * (short.answer.precision / 0.03) ** 2, abs=10)
+    _, longer = simulated.search(simulated.mm1(0.01), replace(plan, probe_s=float(said[1])), 2)
+    assert longer.answer is not None
+    assert longer.answer.precision < short.answer.precision
 
 
 def test_a_cliff_is_bisected():
