@@ -18,6 +18,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,6 @@ from chatload import samples
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR_CORE, SERVER_CORE = "0", "1"
 ROUNDS = 5
-TWO = ("--processes", "2")
 LUA = 'wrk.method="POST"\nwrk.body=[[{"text": "change company address"}]]\nwrk.headers["Content-Type"]="application/json"\n'
 
 
@@ -61,6 +61,32 @@ def chatload(url: str, rate: float, seconds: int, *options: str, core: str = GEN
         command += ["--warmup", "2s", "--run-time", f"{seconds + 2}s", "--results", str(results), *options]
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         return json.loads((results / "run.json").read_text())
+
+
+def two_processes(url: str, rate: float, seconds: int) -> dict:
+    """The run.json of a run like chatload's of two workers, a core each, and a master that may use either."""
+    with tempfile.TemporaryDirectory() as folder:
+        results, port = Path(folder) / "run", free_port()
+        locust = [sys.executable, "-m", "locust", "-f", "locustfiles/chatbot.py", "--headless", "--skip-log-setup"]
+        shared = ["--host", url, "--rate", str(rate), "--stream-rate", "20", "--results", str(results)]
+        shared += ["--warmup", "2s", "--run-time", f"{seconds + 2}s"]
+        workers = [
+            subprocess.Popen(
+                ["taskset", "-c", core, *locust, "--worker", "--master-port", port], cwd=ROOT, stderr=subprocess.DEVNULL
+            )
+            for core in (GENERATOR_CORE, SERVER_CORE)
+        ]
+        master = ["--master", "--expect-workers", "2", "--master-bind-port", port, "--only-summary", *shared]
+        both = f"{GENERATOR_CORE},{SERVER_CORE}"
+        subprocess.run(["taskset", "-c", both, *locust, *master], cwd=ROOT, capture_output=True, text=True, check=False)
+        for worker in workers:
+            worker.wait(timeout=30)
+        return json.loads((results / "run.json").read_text())
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return str(taken.getsockname()[1])
 
 
 def fast_http_user(url: str, users: int, seconds: int, each_per_s: float = 0, check: bool = False) -> dict:
@@ -281,17 +307,14 @@ def queue() -> list[Figure]:
 def scale() -> list[Figure]:
     """Two generator processes on two cores beside one on one; every core carries a null server as well.
 
-    Twice: as two runs side by side, each with the server on its core, and as one run of two processes, whose master takes
-    its share of the same two cores, and whose connections go to either server.
+    Twice: as two runs side by side, each with the server on its core, and as one run of two workers, a core each, whose
+    master takes its share of either, and whose connections go to either server.
     """
     with stand_in("null", core=GENERATOR_CORE) as first, stand_in("null", core=SERVER_CORE) as second:
         one = highest(lambda offered: mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"])), low=16_000)
         apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=32_000)
     with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
-        both = f"{GENERATOR_CORE},{SERVER_CORE}"
-        together = highest(
-            lambda offered: mostly(lambda: keeps_up(chatload(url, offered, 6, *TWO, core=both)["summary"])), low=32_000
-        )
+        together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=32_000)
     return [
         Figure("one process and its server on one core, /s", "", f"{one:,.0f}"),
         Figure("two runs side by side, each with its server on its core, /s", "", f"{apart:,.0f}"),
@@ -308,7 +331,7 @@ def twice(offered: float, trials: int = 5) -> list[Figure]:
     lags_ms: dict[str, list[float]] = {"p50": [], "p90": [], "p99": []}
     with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
         for _ in range(trials):
-            summary = chatload(url, offered, 6, *TWO, core=f"{GENERATOR_CORE},{SERVER_CORE}")["summary"]
+            summary = two_processes(url, offered, 6)["summary"]
             answered.append((summary["ok"] + summary["wrong"]) / summary["planned"])
             for name, values in lags_ms.items():
                 values.append(summary["lag_ms"][name]["value"])

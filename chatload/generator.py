@@ -43,6 +43,7 @@ from chatload.turnstile import Turnstile
 
 _TICK_S = 0.05
 _REPORT_S = 0.25
+_REPORT_ROWS = 1_000  # so many are reported at once: arrivals wait for as long as it takes, which is their lag
 _CPU_S = 2.0
 _PULSE_S = 1.0
 _SPARE_DESCRIPTORS = 64  # for everything that is not a connection to the target
@@ -293,6 +294,8 @@ class Generator:
             if self.now_s - reported_s >= _REPORT_S:
                 reported_s = self.now_s
                 self._renew_token()
+                self._hand_over()
+            elif len(self._record) >= _REPORT_ROWS:
                 self._hand_over()
             if self.now_s - measured_s >= _CPU_S:
                 measured_s = self.now_s

@@ -14,6 +14,7 @@ import numpy as np
 from chatload import samples
 
 METHOD = "POST"
+_COARSE_MS = 100
 
 
 def add(stats: Any, name: str, rows: np.ndarray) -> None:
@@ -24,11 +25,11 @@ def add(stats: Any, name: str, rows: np.ndarray) -> None:
     """
     if not len(rows):
         return
-    second = int(time.time())
-    answered = samples.answered(rows)
+    second, answered = int(time.time()), samples.answered(rows)
     latency_ms = samples.latency_ms(rows)[answered]
-    keys, counts = np.unique(_bucket_ms(latency_ms), return_counts=True)
-    failures = dict(zip(*np.unique(rows["outcome"][~answered], return_counts=True), strict=True))
+    smallest, largest, total_ms = _extent(latency_ms)
+    histogram = _histogram(latency_ms, smallest, largest)
+    size = int(rows["bytes"].sum())
     for entry in (stats.total, stats.get(name, METHOD)):
         if entry.use_response_times_cache and entry.last_request_timestamp and second > int(entry.last_request_timestamp):
             entry._cache_response_times(second - 1)
@@ -36,16 +37,16 @@ def add(stats: Any, name: str, rows: np.ndarray) -> None:
         entry.num_none_requests += len(rows) - len(latency_ms)
         entry.num_reqs_per_sec[second] += len(rows)
         entry.last_request_timestamp = time.time()
-        entry.total_content_length += int(rows["bytes"].sum())
-        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+        entry.total_content_length += size
+        for key, count in histogram:
             entry.response_times[key] += count
         if len(latency_ms):
-            smallest = float(latency_ms.min())
-            entry.total_response_time += float(latency_ms.sum())
+            entry.total_response_time += total_ms
             entry.min_response_time = min(smallest, smallest if entry.min_response_time is None else entry.min_response_time)
-            entry.max_response_time = max(entry.max_response_time, float(latency_ms.max()))
-    for code, count in failures.items():
-        _add_failures(stats, name, samples.outcome_name(int(code)), int(count), second)
+            entry.max_response_time = max(entry.max_response_time, largest)
+    if len(latency_ms) < len(rows):
+        for code, count in zip(*np.unique(rows["outcome"][~answered], return_counts=True), strict=True):
+            _add_failures(stats, name, samples.outcome_name(int(code)), int(count), second)
 
 
 def _add_failures(stats: Any, name: str, outcome: str, count: int, second: int) -> None:
@@ -57,10 +58,20 @@ def _add_failures(stats: Any, name: str, outcome: str, count: int, second: int) 
     error.occurrences += count - 1
 
 
-def _bucket_ms(latency_ms: np.ndarray) -> np.ndarray:
-    """Keys of Locust's histogram: steps of 0.1 ms below 100 ms, 1 ms below 1 s, 10 ms above."""
-    return np.where(
-        latency_ms < 100,
-        np.round(latency_ms, 1),
-        np.where(latency_ms < 1000, np.round(latency_ms), np.round(latency_ms, -1)),
-    )
+def _extent(latency_ms: np.ndarray) -> tuple[float, float, float]:
+    """(smallest, largest, sum)"""
+    if not len(latency_ms):
+        return 0.0, 0.0, 0.0
+    return float(latency_ms.min()), float(latency_ms.max()), float(latency_ms.sum())
+
+
+def _histogram(latency_ms: np.ndarray, smallest: float, largest: float) -> list[tuple[float, int]]:
+    """(key, count) of Locust's histogram, by steps of 0.1 ms below 100 ms, 1 ms below 1 s, 10 ms above."""
+    if smallest >= 0 and largest < _COARSE_MS:  # the usual case, in few steps: an arrival may be waiting
+        counts = np.bincount(np.rint(latency_ms * 10).astype(np.intp))
+        keys = np.flatnonzero(counts)
+        return list(zip((keys / 10).tolist(), counts[keys].tolist(), strict=True))
+    fine, whole = np.round(latency_ms, 1), np.round(latency_ms)
+    found = np.where(latency_ms < _COARSE_MS, fine, np.where(latency_ms < 1000, whole, np.round(latency_ms, -1)))
+    keys, counts = np.unique(found, return_counts=True)
+    return list(zip(keys.tolist(), counts.tolist(), strict=True))

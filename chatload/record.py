@@ -26,6 +26,10 @@ class Record:
             self._full.append(bytes(self._chunk))
             self._end = 0
 
+    def __len__(self) -> int:
+        """How many rows have come since the last call of ``take``."""
+        return len(self._full) * _CHUNK_ROWS + self._end // self._row.size
+
     def take(self) -> bytes:
         """The rows since the last call."""
         rows = b"".join([*self._full, memoryview(self._chunk)[: self._end]])

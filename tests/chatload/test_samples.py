@@ -46,7 +46,9 @@ def test_a_record_outgrows_its_chunk_in_order():
     record = Record()
     for serial in range(10_000):
         record.append(serial, *ROW[1:], 0, 0, 0, 0, 0.0)
+        assert len(record) == serial + 1
     assert (samples.from_bytes(record.take())["intended_s"] == np.arange(10_000)).all()
+    assert len(record) == 0
 
 
 def test_a_row_cut_off_at_the_end_is_left_out():

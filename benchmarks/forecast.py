@@ -1,0 +1,131 @@
+"""How near a forecast comes to what is measured afterwards: TorchServe at 40, 60 and 80 % of capacity, calibrated at 20 %.
+
+    python -m benchmarks.forecast model_store/intent-minilm-cpu-tuned.mar [SETS]      a quarter of an hour a set
+
+TorchServe with one worker on core 1, the generator on core 0. Each rate has a calibration of its own right before it, since
+machines change from minute to minute. Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
+PATH, which warms Java up and finds the rate to calibrate at. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.engine import ROOT, processor
+from benchmarks.overhead import CORPUS, on_core, saturated, warm_up
+from model.process import members
+
+GENERATOR_CORE, SERVER_CORE = 0, 1
+CALIBRATED_SHARE = 0.2
+SHARES = (0.4, 0.6, 0.8)
+CALIBRATION_S = 120
+# Queues answer in bursts: the nearer to capacity, the longer a run that bounds its p99.
+MEASURED_S = {0.4: 150, 0.6: 150, 0.8: 300}
+WARMUP_S = 5
+OBJECTIVE = "p99<100ms,errors<1%"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers: its URL, and the file with its token."""
+
+    url: str
+    token_file: str
+
+
+def run(server: Server, rate: float, seconds: int, seed: int, results: Path) -> dict:
+    """The content of an open-loop run."""
+    options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", server.url]
+    options += ["--token-file", server.token_file, "--rate", f"{rate:.4g}", "--seed", str(seed), "--objective", OBJECTIVE]
+    options += ["--run-time", f"{seconds + WARMUP_S}s", "--warmup", f"{WARMUP_S}s", "--corpus", str(CORPUS)]
+    on_core(GENERATOR_CORE, "locust", *options, "--results", str(results))
+    return json.loads((results / "run.json").read_text())
+
+
+def ask(calibration: Path, rate: float, seconds: int) -> dict:
+    """The forecast of a run at a rate."""
+    answer = calibration / "forecast.json"
+    question = ("--rate", f"{rate:.4g}", "--duration", f"{seconds + WARMUP_S}s", "--json", str(answer))
+    command = [sys.executable, "-m", "chatload", "forecast", str(calibration), *question]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(answer.read_text())
+
+
+def row(share: float, calibration: dict, forecast: dict, measured: dict) -> str:
+    """The row of the table."""
+    said, seen = forecast["latency_ms"]["p99"], measured["summary"]["latency_ms"]["p99"]
+    inside = seen["low"] <= said["value"] and (seen["high"] is None or said["value"] <= seen["high"])
+    verdict = measured["verdict"]
+    faults = "; ".join(fault.partition(":")[0] for fault in verdict["faults"])
+    cells = [
+        f"{calibration['run']['rate']:.0f}/s",
+        f"{measured['run']['rate']:.0f}/s",
+        f"{share:.0%}",
+        spread(said),
+        spread(seen),
+        f"{said['value'] / seen['value']:.2f}",
+        "inside" if inside else "outside",
+        faults or "valid",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(estimate: dict) -> str:
+    """A value with its interval, in ms."""
+    high = "or more" if estimate["high"] is None else f"to {estimate['high']:.3g}"
+    return f"{estimate['value']:.3g} ({estimate['low']:.3g} {high})"
+
+
+def measure(server: Server, sets: int, folder: Path) -> None:
+    """Prints a row for each set and share."""
+    token = json.loads(Path(server.token_file).read_text())["inference"]["key"]
+    warm_up(server.url, token)
+    quiet = CALIBRATED_SHARE * saturated(server.url, token)
+    capacity = 0.0
+    for step, share in enumerate(tqdm(sets * SHARES, desc="forecasts", disable=None)):
+        calibration_folder = folder / f"calibration-{step}"
+        calibration = run(server, quiet, CALIBRATION_S, 2 * step + 1, calibration_folder)
+        if share == SHARES[0]:
+            capacity = ask(calibration_folder, quiet, CALIBRATION_S)["capacity"]["value"]
+        seconds = MEASURED_S[share]
+        forecast = ask(calibration_folder, share * capacity, seconds)
+        measured = run(server, share * capacity, seconds, 2 * step + 2, folder / f"measured-{step}")
+        print(row(share, calibration, forecast, measured), flush=True)
+
+
+def main() -> None:
+    """Serves the archive named on the command line, and measures."""
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit("benchmarks.forecast: name one archive, for example model_store/intent-minilm-cpu-tuned.mar")
+    sets = int(sys.argv[2]) if len(sys.argv) == 3 else 1
+    print(f"{date.today()}, {processor()}, p99 in ms with 95 % intervals\n")
+    print("| calibrated at | asked for | load | forecast | measured | forecast / measured | | run |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        serve = [sys.executable, "-m", "model", "serve"]
+        state = folder / "state"
+        command = [*serve, "start", "--archive", sys.argv[1], "--port", "0", "--workers", "1", "--state", str(state)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        try:
+            server = json.loads((state / "server.json").read_text())
+            for pid in members(server["pgid"], f"TEMP={server['temp']}"):
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(thread), {SERVER_CORE})
+            measure(Server(server["url"], server["token_file"]), sets, folder)
+        finally:
+            subprocess.run([*serve, "stop", "--state", str(state)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
