@@ -245,6 +245,7 @@ class Generator:
         # A full collection stops everything for tens of milliseconds; what exists now lives as long as the run anyway.
         gc.collect()
         gc.freeze()
+        self._measure_cpu()
         self._dispatcher.start(self._timer)
         self._ticking = gevent.spawn(self._tick)
 

@@ -74,6 +74,7 @@ def test_at_the_end_a_snapshot_says_what_run_json_says(tmp_path):
     for name, part in last["where"].items():
         assert finished["where"][name] == pytest.approx(part)
     assert finished["health"]["lamp"] == last["health"]["lamp"]
+    assert last["health"]["cpu_share"] == pytest.approx(0.2)
     assert last["outcomes"] == ended["summary"]["outcomes"]
     assert last["outcomes"]["http_503"] > 0
 
@@ -200,4 +201,4 @@ def test_a_real_run_is_watched_to_its_end(stand_in, locust):
     running = [snapshot for snapshot in snapshots if snapshot["state"] == "running"]
     assert running[-1]["summary"]["planned"] > 0
     assert running[-1]["health"]["workers"] == 2
-    assert 0 < running[-1]["health"]["cpu_share"] < 1
+    assert 0 < snapshots[-1]["health"]["cpu_share"] < 1
