@@ -12,6 +12,9 @@ The medians of the two, less the server's own timings of each request, differ by
 the idle ones those after a short rest are taken for that: a core that has slept, or a cache that others have used, makes a
 request after a long rest slower, which is time in the worker.
 
+Back to back, a request behind one that was queued as well meets a worker in full swing: its caches hold the model, and its
+core is awake and fast. ``swing`` compares such requests with the first ones of a queue, like lengths with like ones.
+
 An answer that leaves late, because its worker already runs the next request on the same core, makes that next one look
 short: what is far out of all others beside the server's timings is not taken for time in the worker (_winsorised).
 """
@@ -47,8 +50,9 @@ class Calibration:
 
     Of those that found a worker idle: ``rest_s``, for how long it had been, ``idle_s``, their whole time, ``idle_server_s``,
     the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
-    back: ``queued_s``, their time in the worker, and ``queued_server_s``. ``idle_share`` is how many of all were idle ones,
-    ``rate`` arrivals per second.
+    back: ``queued_s``, their time in the worker, ``queued_server_s``, ``queued_letters``, and ``later``, whether the one
+    before them on that worker had been queued too. ``idle_share`` is how many of all were idle ones, ``rate`` arrivals per
+    second.
     """
 
     rest_s: np.ndarray
@@ -57,6 +61,8 @@ class Calibration:
     letters: np.ndarray
     queued_s: np.ndarray
     queued_server_s: np.ndarray
+    queued_letters: np.ndarray
+    later: np.ndarray
     idle_share: float
     workers: int
     rate: float
@@ -94,14 +100,36 @@ class Calibration:
         return np.maximum(self.idle_s - self.pass_s, self.idle_server_s)
 
     @property
+    def swing(self) -> float:
+        """The mean time of a later request of a queue over that of a first one of like length; 1 where that is unknown.
+
+        The difference counts as far as it exceeds its noise (the positive-part estimator of James and Stein, 1961).
+        """
+        if min(np.count_nonzero(self.later), np.count_nonzero(~self.later)) < _FEWEST_BACK_TO_BACK:
+            return 1.0
+        terms = np.column_stack([np.ones(len(self.queued_s)), self.queued_letters])
+        usual_s = terms @ np.linalg.lstsq(terms, self.queued_s)[0]  # least squares also where all lengths are the same
+        strays = (self.queued_s - usual_s) / self.queued_s.mean()
+        later, first = strays[self.later], strays[~self.later]
+        difference = float(later.mean() - first.mean())
+        noise = float(later.var() / len(later) + first.var() / len(first))
+        return 1.0 if difference**2 <= noise else 1 + difference - noise / difference
+
+    @property
+    def swinging_s(self) -> np.ndarray:
+        """What each request served back to back would have taken in a worker in full swing."""
+        return np.where(self.later, self.queued_s, self.queued_s * self.swing)
+
+    @property
     def busy_s(self) -> float:
         """The mean time in a worker that does not rest: that of full load."""
-        return float(self.queued_s.mean() if self.separated else self.occupied_s.mean())
+        return float(self.swinging_s.mean() if self.separated else self.occupied_s.mean())
 
     @property
     def utilisation(self) -> float:
         """The workers' share of time in use."""
-        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * self.busy_s
+        queued_s = float(self.queued_s.mean()) if self.separated else self.busy_s
+        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * queued_s
         return self.rate * mean_s / self.workers
 
     def service(self, count: int, generator: np.random.Generator) -> simulation.Service:
@@ -109,8 +137,12 @@ class Calibration:
         occupied_s, rests_s = self.occupied_s, self.rests_s
         if not self.separated:
             return simulation.Service(generator.choice(occupied_s, size=(1, count)))
-        group = self.rest_group
-        states = [self.queued_s, *(occupied_s[group == number] for number in range(1, len(rests_s) + 1))]
+        group, swinging_s = self.rest_group, self.swinging_s
+        states = [
+            swinging_s,
+            swinging_s / self.swing,
+            *(occupied_s[group == number] for number in range(1, len(rests_s) + 1)),
+        ]
         return simulation.Service(np.array([generator.choice(times_s, size=count) for times_s in states]), rests_s.tolist())
 
     def resampled(self, generator: np.random.Generator) -> Calibration:
@@ -125,6 +157,8 @@ class Calibration:
             letters=self.letters[idle],
             queued_s=self.queued_s[queued],
             queued_server_s=self.queued_server_s[queued],
+            queued_letters=self.queued_letters[queued],
+            later=self.later[queued],
         )
 
     def by_length(self) -> list[tuple[int, float]]:
@@ -144,6 +178,7 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
     inside = (rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s)
     _check_answers(rows, answered, inside)
     rows, inside = rows[answered], inside[answered]
+    letters = np.asarray(lengths)[rows["utterance"]]
     server_s = (rows["tokenize_ms"].astype(float) + rows["infer_ms"]) / 1e3
     free_s = _free_s(rows["done_s"], workers)
     whole_s = rows["done_s"] - rows["sent_s"]
@@ -160,9 +195,11 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
         np.minimum(rows["sent_s"] - free_s, _LONGEST_REST_S)[idle],
         whole_s[idle],
         server_s[idle],
-        np.asarray(lengths)[rows["utterance"][idle]],
+        letters[idle],
         queued_s,
         server_s[queued],
+        letters[queued],
+        (_in_a_row(rows["sent_s"] < free_s) > workers)[queued],
         np.count_nonzero(idle) / np.count_nonzero(inside),
         workers,
         np.count_nonzero(inside) / (end_s - start_s),
@@ -196,6 +233,12 @@ def _free_s(done_s: np.ndarray, workers: int) -> np.ndarray:
         if answered_s > latest_s[0]:
             heapreplace(latest_s, answered_s)
     return np.array(free_s)
+
+
+def _in_a_row(queued: np.ndarray) -> np.ndarray:
+    """For each request in order of sending, how many in a row were queued, itself among them."""
+    number = np.arange(1, len(queued) + 1)
+    return number - np.maximum.accumulate(np.where(queued, 0, number))
 
 
 def _winsorised(values: np.ndarray) -> np.ndarray:

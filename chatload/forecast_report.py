@@ -125,9 +125,11 @@ def _measured(calibration: Calibration) -> list[str]:
     ]
     if calibration.separated:
         by_rest = ", ".join(f"from {rest_ms:.1f} {format_ms(ms)}" for rest_ms, ms in _by_rest_ms(calibration))
+        queued_ms = format_ms(calibration.queued_s.mean() * 1e3)
         lines += [
             f"its mean by the ms for which the worker had rested: {by_rest}",
-            f"ms of one back to back: mean {format_ms(calibration.busy_s * 1e3)} ({len(calibration.queued_s):,} requests)",
+            f"ms of one back to back: mean {queued_ms} ({len(calibration.queued_s):,} requests), "
+            f"in full swing {format_ms(calibration.busy_s * 1e3)}",
             f"ms of an answer beside the worker: {calibration.pass_s * 1e3:.2f}",
         ]
     return lines
@@ -145,7 +147,8 @@ def _assumed(question: Question) -> list[str]:
     """What no measurement stands behind."""
     lines = [
         f"{_count(question.calibration.workers, 'worker')} an instance, room for {question.fleet.queue_limit:,} to wait",
-        "times in a worker depend on its rest, but neither on each other nor otherwise on the load; no lag of the generator",
+        "times in a worker depend on its rest and its swing, but neither on each other nor otherwise on the load; "
+        "no lag of the generator",
         "the calibration's mix of utterances",
     ]
     if not question.calibration.separated:

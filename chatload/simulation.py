@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 
@@ -34,14 +34,20 @@ class Instance:
 
 @dataclass(frozen=True)
 class Service:
-    """For how long each arrival would occupy a worker, by how long that worker had rested: ``times_s[state, arrival]``.
+    """For how long each arrival would occupy a worker, by what that worker did before: ``times_s[state, arrival]``.
 
-    State 0 is that of a request which was queued; a worker that was idle for ``rests_s[0]`` or longer is in state 1, and so
-    on. ``rests_s`` begins with 0 and ascends; empty where a rest makes no difference.
+    State 0 is that of a worker in full swing: its request was queued, and so was the one before. In state 1 the request was
+    queued and the one before was not; a worker that was idle for ``rests_s[0]`` or longer is in state 2, and so on.
+    ``rests_s`` begins with 0 and ascends. One row, and no ``rests_s``, where all that makes no difference.
     """
 
     times_s: np.ndarray
     rests_s: Sequence[float] = ()
+
+    def by_arrival(self) -> Iterator[tuple[float, ...]]:
+        """The times of each arrival by state."""
+        rows = self.times_s.tolist()
+        return zip(*(rows if self.rests_s else 2 * rows), strict=True)
 
     def of(self, which: np.ndarray) -> Service:
         """The same for some of the arrivals."""
@@ -51,8 +57,7 @@ class Service:
 def latencies_s(arrivals_s: np.ndarray, service: Service, instance: Instance) -> np.ndarray:
     """The latency of each arrival, in ascending order of time, at one instance; infinite: refused or timed out."""
     serve = _queue(instance, service.rests_s)
-    times_s = zip(*service.times_s.tolist(), strict=True)
-    ended_s = np.array([serve(at_s, for_s) for at_s, for_s in zip(arrivals_s.tolist(), times_s, strict=True)])
+    ended_s = np.array([serve(at_s, for_s) for at_s, for_s in zip(arrivals_s.tolist(), service.by_arrival(), strict=True)])
     return _answered(ended_s - arrivals_s + instance.pass_s, instance.timeout_s)
 
 
@@ -86,16 +91,20 @@ def _queue(instance: Instance, rests_s: Sequence[float]) -> Callable[[float, Seq
     free_s = [-math.inf] * instance.workers
     # Starts ascend, so the queue is full when the one that started queue_limit starts ago has not started yet.
     last_starts_s = deque([-math.inf] * instance.queue_limit, maxlen=instance.queue_limit)
+    queued = 0  # in a row; the workers take turns
 
     def serve(at_s: float, times_s: Sequence[float]) -> float:
+        nonlocal queued
         start_s = free_s[0]
         if start_s <= at_s:
-            end_s = at_s + times_s[bisect_right(rests_s, at_s - start_s)]
+            queued = 0
+            end_s = at_s + times_s[1 + bisect_right(rests_s, at_s - start_s)]
             start_s = at_s
         elif last_starts_s[0] > at_s:
             return math.inf
         else:
-            end_s = start_s + times_s[0]
+            queued += 1
+            end_s = start_s + times_s[0 if queued > instance.workers else 1]
         heapreplace(free_s, end_s)
         last_starts_s.append(start_s)
         return end_s
@@ -110,9 +119,8 @@ def _least_outstanding_s(
     outstanding = [0] * instances
     leaving: list[tuple[float, int]] = []
     lots = generator.random(len(arrivals_s)).tolist()
-    times_s = zip(*service.times_s.tolist(), strict=True)
     found_s = []
-    for at_s, for_s, lot in zip(arrivals_s.tolist(), times_s, lots, strict=True):
+    for at_s, for_s, lot in zip(arrivals_s.tolist(), service.by_arrival(), lots, strict=True):
         while leaving and leaving[0][0] <= at_s:
             outstanding[heappop(leaving)[1]] -= 1
         fewest = min(outstanding)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from heapq import heapreplace
+
 import numpy as np
 import pytest
 
@@ -13,11 +15,12 @@ BESIDE_S, HANDOVER_S = 0.001, 0.0005
 
 
 def served(
-    load: float, workers: int = 1, beside_s: float = BESIDE_S, slower_s: float = 0.0, seed: int = 1
+    load: float, workers: int = 1, beside_s: float = BESIDE_S, slower_s: float = 0.0, faster_s: float = 0.0, seed: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S.
 
-    A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing.
+    A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing;
+    one that is queued behind another that was, ``faster_s`` less, which the server tells.
     """
     generator = np.random.default_rng(seed)
     count = int(load * workers * SECONDS / 0.006)
@@ -26,10 +29,19 @@ def served(
     found["utterance"] = generator.integers(len(LENGTHS), size=count)
     occupied_s = np.where(found["utterance"], 0.007, 0.005) + generator.uniform(-0.001, 0.001, count)
     found["intended_s"], found["sent_s"] = sent_s, sent_s
-    service = Service(np.array([occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
+    service = Service(np.array([occupied_s - faster_s, occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
     found["done_s"] = sent_s + latencies_s(sent_s, service, Instance(workers, 1000, np.inf, beside_s))
-    found["tokenize_ms"], found["infer_ms"] = 0.1, (occupied_s - HANDOVER_S) * 1e3 - 0.1
+    told_s = np.minimum(taken_s(sent_s, found["done_s"] - beside_s, workers), occupied_s) - HANDOVER_S
+    found["tokenize_ms"], found["infer_ms"] = 0.1, told_s * 1e3 - 0.1
     return found, occupied_s
+
+
+def taken_s(sent_s: np.ndarray, ended_s: np.ndarray, workers: int) -> np.ndarray:
+    """For how long each request was in the hands of a worker, given when they were."""
+    free_s, started_s = [0.0] * workers, []
+    for at_s, until_s in zip(sent_s, ended_s, strict=True):
+        started_s.append(max(at_s, heapreplace(free_s, until_s)))
+    return ended_s - started_s
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -48,10 +60,32 @@ def test_what_is_slower_after_a_rest_is_time_in_the_worker_and_drawn_after_a_res
     assert found.pass_s == pytest.approx(BESIDE_S, abs=1e-5)
     assert found.busy_s == pytest.approx(0.006, rel=0.02)
     service = found.service(5_000, np.random.default_rng(1))
-    assert len(service.times_s) == len(service.rests_s) + 1
+    assert len(service.times_s) == len(service.rests_s) + 2
     means_s = service.times_s.mean(axis=1)
-    assert means_s[[0, 1]] == pytest.approx([0.006, 0.006], rel=0.03)
+    assert means_s[:3] == pytest.approx([0.006, 0.006, 0.006], rel=0.03)
     assert means_s[-1] == pytest.approx(0.008, rel=0.03)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_is_faster_in_full_swing_is_drawn_behind_a_queue(workers):
+    found = calibrate(served(0.39, workers, 0.0003, faster_s=0.0005)[0], LENGTHS, workers, 0.0, SECONDS)
+    assert found.swing == pytest.approx(0.0055 / 0.006, abs=0.02)
+    assert found.busy_s == pytest.approx(0.0055, rel=0.03)
+    assert found.utilisation == pytest.approx(0.39, rel=0.05)
+    means_s = found.service(5_000, np.random.default_rng(1)).times_s.mean(axis=1)
+    assert means_s[:3] == pytest.approx([0.0055, 0.006, 0.006], rel=0.03)
+
+
+def test_chance_is_no_swing():
+    swings = [calibrate(served(0.3, seed=seed)[0], LENGTHS, 1, 0.0, SECONDS).swing for seed in range(10, 30)]
+    assert swings == pytest.approx(np.ones(20), abs=0.02)
+    assert swings.count(1.0) >= 10
+
+
+def test_few_later_requests_of_a_queue_tell_no_swing():
+    found = calibrate(served(0.1, faster_s=0.0005)[0], LENGTHS, 1, 0.0, SECONDS)
+    assert found.separated
+    assert found.swing == 1.0
 
 
 def test_answers_that_leave_late_do_not_make_the_next_request_short():
@@ -78,10 +112,11 @@ def test_times_that_the_server_does_not_tell_are_kept():
 
 
 def test_even_arrivals_have_groups_of_rest_too():
-    alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s"), np.ones(300))
+    alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s", "queued_letters"), np.ones(300))
+    alike["later"] = np.arange(300) % 2 == 0
     found = Calibration(**alike, rest_s=np.full(300, 0.02), letters=np.ones(300), idle_share=1.0, workers=1, rate=1.0)
     assert found.rests_s.tolist() == [0.0]
-    assert found.service(5, np.random.default_rng(1)).times_s.shape == (2, 5)
+    assert found.service(5, np.random.default_rng(1)).times_s.shape == (3, 5)
 
 
 def test_without_requests_back_to_back_all_time_is_the_workers():

@@ -18,7 +18,9 @@ def exponential(count: int = 4_000, workers: int = 1, beside_s: float = 0.001) -
     service_s = np.random.default_rng(1).exponential(SERVICE_S, count)
     service_s *= SERVICE_S / service_s.mean()
     rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, count), np.zeros(count)
-    return Calibration(rest_s, service_s + beside_s, unknown_s, np.full(count, 20), service_s, unknown_s, 1.0, workers, 10.0)
+    letters, later = np.full(count, 20), np.zeros(count, bool)
+    queued = service_s, unknown_s, letters, later
+    return Calibration(rest_s, service_s + beside_s, unknown_s, letters, *queued, 1.0, workers, 10.0)
 
 
 def make(rate: float, calibration: Calibration, fleet: Fleet = ONE, goal: str = "p95<20ms", count: int = 2_000) -> Forecast:

@@ -37,7 +37,8 @@ def simulated(instance: str = "box", dollars: float = 0.1, service_s: float = SE
     times_s = np.random.default_rng(1).exponential(service_s, 4_000)
     times_s *= service_s / times_s.mean()
     rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, 4_000), np.zeros(4_000)
-    calibration = Calibration(rest_s, times_s, unknown_s, np.full(4_000, 20), times_s, unknown_s, 1.0, 1, 10.0)
+    letters, later = np.full(4_000, 20), np.zeros(4_000, bool)
+    calibration = Calibration(rest_s, times_s, unknown_s, letters, times_s, unknown_s, letters, later, 1.0, 1, 10.0)
     return Candidate(instance, dollars, "made up", calibration, timeout_s=10.0)
 
 

@@ -53,7 +53,7 @@ def test_one_worker_waits_as_pollaczek_and_khinchine_say(sigma):
 def test_a_worker_that_is_slower_after_a_rest_delays_as_the_formula_says():
     rate, slower_s = 0.6 / SERVICE_S, 0.005
     arrivals_s, service_s = draw(rate)
-    service = Service(np.array([service_s, service_s + slower_s]), (0.0,))
+    service = Service(np.array([service_s, service_s, service_s + slower_s]), (0.0,))
     mean_s = latencies_s(arrivals_s, service, endless(1)).mean()
     assert mean_s == pytest.approx(
         queueing.mg1_mean_wait_s(rate, SERVICE_S, 1.0) + SERVICE_S + setup_s(rate, slower_s), rel=0.05
@@ -68,11 +68,18 @@ def setup_s(rate: float, slower_s: float) -> float:
 def test_the_time_in_a_worker_depends_on_its_rest_by_hand():
     # After endless rest, queued, after 1 s of rest, after 3 s.
     arrivals_s = np.array([0.0, 1.0, 4.0, 8.0])
-    service = Service(np.tile([[1.0], [2.0], [3.0]], 4), (0.0, 2.5))
+    service = Service(np.tile([[9.0], [1.0], [2.0], [3.0]], 4), (0.0, 2.5))
     assert latencies_s(arrivals_s, service, Instance(1, 9, math.inf)) == pytest.approx([3.0, 3.0, 2.0, 2.0])
     assert latencies_s(arrivals_s[[0, 3]], service.of(np.array([0, 3])), Instance(1, 9, math.inf)) == pytest.approx(
         [3.0, 3.0]
     )
+
+
+def test_a_queue_gets_into_swing_by_hand():
+    # With two workers the first two of a queue are the first behind those that found them idle.
+    service = Service(np.tile([[1.0], [3.0], [5.0]], 6), (0.0,))
+    arrivals_s = np.array([0.0, 0.0, 1.0, 1.0, 1.0, 20.0])
+    assert latencies_s(arrivals_s, service, Instance(2, 9, math.inf)) == pytest.approx([5.0, 5.0, 7.0, 7.0, 8.0, 5.0])
 
 
 def test_allen_cunneen_is_near_for_several_workers_and_even_services():
