@@ -34,6 +34,7 @@ from chatload import (
     prices,
     runfolder,
     runs,
+    settings,
     sides,
     verdict,
 )
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(commands)
     describe_command.add(commands)
     _add_watch(commands)
+    _add_options(commands)
     return parser
 
 
@@ -301,3 +303,25 @@ def _report(options: argparse.Namespace) -> None:
         _show_search(options.run)
     else:
         print(fold.show(options.run), end="")
+
+
+def _add_options(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "options",
+        help="list the options that a scenario adds to Locust's",
+        description="Lists the options of every scenario with their defaults. locust --help has Locust's own alone.",
+        epilog="example: chatload options",
+    )
+    parser.set_defaults(command=_options)
+
+
+def _options(_: argparse.Namespace) -> None:
+    listed = argparse.ArgumentParser(
+        usage="locust -f SCENARIO.py [options]",
+        add_help=False,
+        epilog="A scenario may have other defaults: see its file. docs/reference/scenario-options.md says more.",
+    )
+    for option in settings.OPTIONS:
+        default = "" if option.default == "" else f" [{option.default}]"
+        listed.add_argument(option.flag, metavar="...", help=f"{option.help}{default}".replace("%", "%%"))
+    print(listed.format_help(), end="")

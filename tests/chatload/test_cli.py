@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from chatload import cli
+from chatload import cli, settings
 
-COMMANDS = ["report", "capacity", "compare", "cost", "forecast", "plan", "history", "describe", "watch"]
+COMMANDS = ["report", "capacity", "compare", "cost", "forecast", "plan", "history", "describe", "watch", "options"]
 
 
 def printed_help(capsys, *arguments: str) -> str:
@@ -37,7 +37,15 @@ def test_a_wrong_option_is_one_line(arguments, capsys):
 def test_an_example_is_what_can_be_typed(command, capsys):
     shown = printed_help(capsys, command)
     options, _, example = shown.partition("example: chatload ")
-    assert example.startswith(f"{command} ")
+    assert example.split()[0] == command
     assert "%%" not in shown
     for flag in re.findall(r"--[\w-]+", example):
         assert re.search(rf"^  {flag}\b", options, re.M), flag
+
+
+def test_a_scenario_s_options_are_listed_with_their_defaults(capsys):
+    cli.main(["options"])
+    listed = " ".join(capsys.readouterr().out.split())
+    for option in settings.OPTIONS:
+        assert f"{option.flag} ... {option.help}" in listed
+    assert "what the run has to show; see docs/reference/objective.md [p99<250ms,errors<1%]" in listed
