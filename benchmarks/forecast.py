@@ -1,10 +1,10 @@
 """How near a forecast comes to what is measured afterwards: TorchServe at 40, 60 and 80 % of capacity, calibrated at 20 %.
 
-    python -m benchmarks.forecast model_store/intent-minilm-cpu-tuned.mar [SETS]      a quarter of an hour a set
+    python -m benchmarks.forecast model_store/intent-minilm-cpu-tuned.mar [SETS [FOLDER]]      a quarter of an hour a set
 
 TorchServe with one worker on core 1, the generator on core 0. Each rate has a calibration of its own right before it, since
 machines change from minute to minute. Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
-PATH, which warms Java up and finds the rate to calibrate at. Prints a Markdown table.
+PATH, which warms Java up and finds the rate to calibrate at. Prints a Markdown table; FOLDER keeps the runs.
 """
 
 from __future__ import annotations
@@ -105,16 +105,16 @@ def measure(server: Server, sets: int, folder: Path) -> None:
 
 def main() -> None:
     """Serves the archive named on the command line, and measures."""
-    if not 2 <= len(sys.argv) <= 3:
+    if not 2 <= len(sys.argv) <= 4:
         sys.exit("benchmarks.forecast: name one archive, for example model_store/intent-minilm-cpu-tuned.mar")
-    sets = int(sys.argv[2]) if len(sys.argv) == 3 else 1
+    sets = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     print(f"{date.today()}, {processor()}, p99 in ms with 95 % intervals\n")
     print("| calibrated at | asked for | load | forecast | measured | forecast / measured | | run |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(sys.argv[3] if len(sys.argv) > 3 else name)
         serve = [sys.executable, "-m", "model", "serve"]
-        state = folder / "state"
+        state = Path(name) / "state"
         command = [*serve, "start", "--archive", sys.argv[1], "--port", "0", "--workers", "1", "--state", str(state)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         try:

@@ -17,18 +17,23 @@ core is awake and fast. ``swing`` compares such requests with the first ones of 
 
 An answer that leaves late, because its worker already runs the next request on the same core, makes that next one look
 short: what is far out of all others beside the server's timings is not taken for time in the worker (_winsorised).
+
+Times that are long or short for their length and state come in stretches: the machine's pace wanders (wander). A time drawn
+by itself is therefore first calmed, freed of the part of its stray that is the wander's, which the simulation gives back.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heapreplace
 
 import numpy as np
 
-from chatload import samples, simulation
+from chatload import samples, simulation, wander
 from chatload.units import format_share
+from chatload.wander import Wander
 
 HIGHEST_UTILISATION = 0.40
 _FEWEST_IDLE = 300
@@ -38,6 +43,7 @@ _LENGTH_GROUPS = 4
 _REST_GROUPS = 6
 _FAR_OUT = 3  # interquartile ranges beyond the quartiles: Tukey's outer fences
 _LONGEST_REST_S = 1e3  # of a worker that has had no request yet
+_SHORTEST = 0.05  # of the mean time: behind a late answer, a request may look as if it had taken none
 
 
 class CalibrationError(ValueError):
@@ -51,8 +57,8 @@ class Calibration:
     Of those that found a worker idle: ``rest_s``, for how long it had been, ``idle_s``, their whole time, ``idle_server_s``,
     the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
     back: ``queued_s``, their time in the worker, ``queued_server_s``, ``queued_letters``, and ``later``, whether the one
-    before them on that worker had been queued too. ``idle_share`` is how many of all were idle ones, ``rate`` arrivals per
-    second.
+    before them on that worker had been queued too. ``idle_calm`` and ``queued_calm`` is what each time is multiplied with to
+    free it of ``wander``. ``idle_share`` is how many of all were idle ones, ``rate`` arrivals per second.
     """
 
     rest_s: np.ndarray
@@ -63,6 +69,9 @@ class Calibration:
     queued_server_s: np.ndarray
     queued_letters: np.ndarray
     later: np.ndarray
+    idle_calm: np.ndarray
+    queued_calm: np.ndarray
+    wander: Wander
     idle_share: float
     workers: int
     rate: float
@@ -133,11 +142,14 @@ class Calibration:
         return self.rate * mean_s / self.workers
 
     def service(self, count: int, generator: np.random.Generator) -> simulation.Service:
-        """Times in a worker for ``count`` arrivals, drawn from the requests that found one in the same state."""
-        occupied_s, rests_s = self.occupied_s, self.rests_s
+        """Times in a worker for ``count`` arrivals, drawn from the requests that found one in the same state.
+
+        They are those of a machine whose pace does not wander.
+        """
+        occupied_s, rests_s = _calmed(self.occupied_s, self.idle_calm), self.rests_s
         if not self.separated:
             return simulation.Service(generator.choice(occupied_s, size=(1, count)))
-        group, swinging_s = self.rest_group, self.swinging_s
+        group, swinging_s = self.rest_group, _calmed(self.swinging_s, self.queued_calm)
         states = [
             swinging_s,
             swinging_s / self.swing,
@@ -159,6 +171,8 @@ class Calibration:
             queued_server_s=self.queued_server_s[queued],
             queued_letters=self.queued_letters[queued],
             later=self.later[queued],
+            idle_calm=self.idle_calm[idle],
+            queued_calm=self.queued_calm[queued],
         )
 
     def by_length(self) -> list[tuple[int, float]]:
@@ -200,13 +214,16 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
         server_s[queued],
         letters[queued],
         (_in_a_row(rows["sent_s"] < free_s) > workers)[queued],
+        np.ones(np.count_nonzero(idle)),
+        np.ones(np.count_nonzero(queued)),
+        wander.STEADY,
         np.count_nonzero(idle) / np.count_nonzero(inside),
         workers,
         np.count_nonzero(inside) / (end_s - start_s),
     )
     _check_queue(found)
     _check_utilisation(found)
-    return found
+    return _with_wander(found, rows["sent_s"][idle], rows["sent_s"][queued])
 
 
 def _check_answers(rows: np.ndarray, answered: np.ndarray, inside: np.ndarray) -> None:
@@ -248,6 +265,32 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
     lower, upper = np.quantile(values, [0.25, 0.75])
     far = _FAR_OUT * (upper - lower)
     return np.clip(values, lower - far, upper + far)
+
+
+def _with_wander(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray) -> Calibration:
+    """The same with its wander, and with what frees each time of it."""
+    moments_s, strays = np.concatenate([idle_sent_s, queued_sent_s]), _strays(found)
+    order = np.argsort(moments_s, kind="stable")
+    wandering = wander.fit(moments_s[order], strays[order])
+    left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0
+    idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(idle_sent_s)])
+    return replace(found, wander=wandering, idle_calm=idle_calm, queued_calm=queued_calm)
+
+
+def _strays(found: Calibration) -> np.ndarray:
+    """The logarithm of each time in a worker less what is usual for its state and length; first those that found it idle."""
+    times_s = np.concatenate([found.occupied_s, found.queued_s])
+    letters = np.concatenate([found.letters, found.queued_letters]).astype(float)
+    state = np.concatenate([found.rest_group + 1, found.later])  # 0 and 1: a first and a later one of a queue
+    logarithms = np.log(np.maximum(times_s, _SHORTEST * times_s.mean()))
+    terms = np.column_stack([letters, letters**2, *(state == number for number in range(state.max() + 1))])
+    return logarithms - terms @ np.linalg.lstsq(terms, logarithms)[0]
+
+
+def _calmed(times_s: np.ndarray, calm: np.ndarray) -> np.ndarray:
+    """Times freed of the wander, with the same mean."""
+    freed_s = times_s * calm
+    return freed_s * (times_s.mean() / freed_s.mean())
 
 
 def _check_queue(found: Calibration) -> None:

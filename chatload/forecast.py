@@ -165,7 +165,9 @@ def latencies_ms(calibration: Calibration, traffic: Traffic, fleet: Fleet, seed:
     arrivals_s = traffic.arrivals_s(arriving)
     service = calibration.service(len(arrivals_s), generator)
     instance = simulation.Instance(calibration.workers, fleet.queue_limit, fleet.timeout_s, calibration.pass_s)
-    latency_s = simulation.fleet_latencies_s(arrivals_s, service, instance, fleet.instances, fleet.routing, generator)
+    latency_s = simulation.fleet_latencies_s(
+        arrivals_s, service, instance, fleet.instances, fleet.routing, generator, calibration.wander
+    )
     return latency_s[traffic.first :] * 1e3
 
 

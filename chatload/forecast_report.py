@@ -13,6 +13,7 @@ from chatload.calibration import Calibration
 from chatload.forecast import RUNS, Fleet, Forecast, Spread, Traffic, forecastable
 from chatload.objective import Clause
 from chatload.units import format_duration, format_ms, format_share
+from chatload.wander import SCALES_S, Wander
 
 _LONG = 0.99  # of all rests in the calibration are shorter than what counts as measured
 
@@ -122,6 +123,7 @@ def _measured(calibration: Calibration) -> list[str]:
         f"ms in a worker that was idle: mean {format_ms(occupied_ms.mean())}, "
         f"p50 {format_ms(np.quantile(occupied_ms, 0.5))}, p99 {format_ms(np.quantile(occupied_ms, 0.99))}",
         f"its median by the utterance's length in characters: {lengths}",
+        f"the machine's pace: {_pace(calibration.wander)}",
     ]
     if calibration.separated:
         by_rest = ", ".join(f"from {rest_ms:.1f} {format_ms(ms)}" for rest_ms, ms in _by_rest_ms(calibration))
@@ -133,6 +135,14 @@ def _measured(calibration: Calibration) -> list[str]:
             f"ms of an answer beside the worker: {calibration.pass_s * 1e3:.2f}",
         ]
     return lines
+
+
+def _pace(found: Wander) -> str:
+    scales = zip(SCALES_S, found.variances, strict=True)
+    by_scale = [
+        f"{format_share(math.sqrt(variance))} over {format_duration(scale_s)}" for scale_s, variance in scales if variance
+    ]
+    return f"wanders by {', '.join(by_scale)}" if by_scale else "steady as far as can be told"
 
 
 def _by_rest_ms(calibration: Calibration) -> list[tuple[float, float]]:
@@ -147,8 +157,8 @@ def _assumed(question: Question) -> list[str]:
     """What no measurement stands behind."""
     lines = [
         f"{_count(question.calibration.workers, 'worker')} an instance, room for {question.fleet.queue_limit:,} to wait",
-        "times in a worker depend on its rest and its swing, but neither on each other nor otherwise on the load; "
-        "no lag of the generator",
+        "times in a worker depend on its rest and its swing, and on a pace that wanders as in the calibration, each "
+        "instance's by itself, but not otherwise on the load; no lag of the generator",
         "the calibration's mix of utterances",
     ]
     if not question.calibration.separated:

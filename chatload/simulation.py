@@ -15,6 +15,8 @@ from heapq import heappop, heappush, heapreplace
 
 import numpy as np
 
+from chatload.wander import STEADY, Wander
+
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 
 
@@ -53,6 +55,10 @@ class Service:
         """The same for some of the arrivals."""
         return Service(self.times_s[:, which], self.rests_s)
 
+    def times(self, factors: np.ndarray) -> Service:
+        """The same on a machine whose pace makes each arrival take so many times as long."""
+        return Service(self.times_s * factors, self.rests_s)
+
 
 def latencies_s(arrivals_s: np.ndarray, service: Service, instance: Instance) -> np.ndarray:
     """The latency of each arrival, in ascending order of time, at one instance; infinite: refused or timed out."""
@@ -68,21 +74,24 @@ def fleet_latencies_s(
     instances: int,
     routing: str,
     generator: np.random.Generator,
+    wandering: Wander = STEADY,
 ) -> np.ndarray:
     """The same for ``instances`` equal ones behind a balancer that routes as one of ROUTINGS says.
 
     ``least-outstanding`` sends to one of those with the fewest requests that still have a customer, by lot among equals.
+    The pace of each wanders by itself.
     """
     if instances == 1:
-        return latencies_s(arrivals_s, service, instance)
+        return latencies_s(arrivals_s, service.times(wandering.factors(arrivals_s, generator)), instance)
     if routing == "least-outstanding":
-        return _least_outstanding_s(arrivals_s, service, instance, instances, generator)
+        return _least_outstanding_s(arrivals_s, service, instance, instances, generator, wandering)
     count = len(arrivals_s)
     chosen = generator.integers(instances, size=count) if routing == "random" else np.arange(count) % instances
     found_s = np.empty(count)
     for number in range(instances):
         mine = chosen == number
-        found_s[mine] = latencies_s(arrivals_s[mine], service.of(mine), instance)
+        factors = wandering.factors(arrivals_s[mine], generator)
+        found_s[mine] = latencies_s(arrivals_s[mine], service.of(mine).times(factors), instance)
     return found_s
 
 
@@ -113,20 +122,28 @@ def _queue(instance: Instance, rests_s: Sequence[float]) -> Callable[[float, Seq
 
 
 def _least_outstanding_s(
-    arrivals_s: np.ndarray, service: Service, instance: Instance, instances: int, generator: np.random.Generator
+    arrivals_s: np.ndarray,
+    service: Service,
+    instance: Instance,
+    instances: int,
+    generator: np.random.Generator,
+    wandering: Wander,
 ) -> np.ndarray:
     queues = [_queue(instance, service.rests_s) for _ in range(instances)]
     outstanding = [0] * instances
     leaving: list[tuple[float, int]] = []
     lots = generator.random(len(arrivals_s)).tolist()
+    # A pace is known as often as an instance gets an arrival.
+    paces = [wandering.factors(arrivals_s[::instances], generator).tolist() for _ in range(instances)]
     found_s = []
-    for at_s, for_s, lot in zip(arrivals_s.tolist(), service.by_arrival(), lots, strict=True):
+    for number, (at_s, for_s, lot) in enumerate(zip(arrivals_s.tolist(), service.by_arrival(), lots, strict=True)):
         while leaving and leaving[0][0] <= at_s:
             outstanding[heappop(leaving)[1]] -= 1
         fewest = min(outstanding)
-        equals = [number for number, count in enumerate(outstanding) if count == fewest]
+        equals = [which for which, count in enumerate(outstanding) if count == fewest]
         chosen = equals[int(lot * len(equals))]
-        latency_s = queues[chosen](at_s, for_s) - at_s + instance.pass_s
+        pace = paces[chosen][number // instances]
+        latency_s = queues[chosen](at_s, [time_s * pace for time_s in for_s]) - at_s + instance.pass_s
         if latency_s < math.inf:  # a refused one is gone at once
             outstanding[chosen] += 1
             heappush(leaving, (at_s + min(latency_s, instance.timeout_s), chosen))

@@ -65,6 +65,7 @@ PURE = {
     "timetable",
     "units",
     "verdict",
+    "wander",
 }
 RIM = {
     "admission",

@@ -8,6 +8,7 @@ import pytest
 from chatload import samples
 from chatload.calibration import Calibration, CalibrationError, calibrate
 from chatload.simulation import Instance, Service, latencies_s
+from chatload.wander import STEADY, Wander
 
 SECONDS = 100.0
 LENGTHS = [10, 40]
@@ -15,12 +16,18 @@ BESIDE_S, HANDOVER_S = 0.001, 0.0005
 
 
 def served(
-    load: float, workers: int = 1, beside_s: float = BESIDE_S, slower_s: float = 0.0, faster_s: float = 0.0, seed: int = 1
+    load: float,
+    workers: int = 1,
+    beside_s: float = BESIDE_S,
+    slower_s: float = 0.0,
+    faster_s: float = 0.0,
+    seed: int = 1,
+    wandering: Wander = STEADY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S.
 
     A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing;
-    one that is queued behind another that was, ``faster_s`` less, which the server tells.
+    one that is queued behind another that was, ``faster_s`` less, which the server tells. The pace is ``wandering``.
     """
     generator = np.random.default_rng(seed)
     count = int(load * workers * SECONDS / 0.006)
@@ -28,6 +35,7 @@ def served(
     sent_s = np.sort(generator.uniform(0, SECONDS, count))
     found["utterance"] = generator.integers(len(LENGTHS), size=count)
     occupied_s = np.where(found["utterance"], 0.007, 0.005) + generator.uniform(-0.001, 0.001, count)
+    occupied_s *= wandering.factors(sent_s, generator)
     found["intended_s"], found["sent_s"] = sent_s, sent_s
     service = Service(np.array([occupied_s - faster_s, occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
     found["done_s"] = sent_s + latencies_s(sent_s, service, Instance(workers, 1000, np.inf, beside_s))
@@ -114,7 +122,8 @@ def test_times_that_the_server_does_not_tell_are_kept():
 def test_even_arrivals_have_groups_of_rest_too():
     alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s", "queued_letters"), np.ones(300))
     alike["later"] = np.arange(300) % 2 == 0
-    found = Calibration(**alike, rest_s=np.full(300, 0.02), letters=np.ones(300), idle_share=1.0, workers=1, rate=1.0)
+    alike |= dict.fromkeys(("letters", "idle_calm", "queued_calm"), np.ones(300))
+    found = Calibration(**alike, rest_s=np.full(300, 0.02), wander=STEADY, idle_share=1.0, workers=1, rate=1.0)
     assert found.rests_s.tolist() == [0.0]
     assert found.service(5, np.random.default_rng(1)).times_s.shape == (3, 5)
 
@@ -151,6 +160,30 @@ def test_another_run_is_alike_but_not_the_same():
     # What is known of a request stays with it.
     overhead_s = other.idle_s - other.idle_server_s
     assert overhead_s == pytest.approx(np.full(len(overhead_s), BESIDE_S + HANDOVER_S), abs=1e-6)
+
+
+WANDERING = Wander((0.0, 0.01, 0.01, 0.005))
+
+
+def test_a_pace_that_wanders_is_found_and_taken_out_of_the_times():
+    quiet, wandering = (calibrate(served(0.3, wandering=pace)[0], LENGTHS, 1, 0.0, SECONDS) for pace in (STEADY, WANDERING))
+    assert quiet.wander == STEADY
+    assert (quiet.idle_calm == 1).all()
+    assert wandering.wander.variance == pytest.approx(WANDERING.variance, rel=0.3)
+    assert sum(wandering.wander.variances[2:]) == pytest.approx(0.015, rel=0.5)
+    # Times drawn by themselves vary as those of the quiet machine do, about the mean of the wandering one.
+    calm_s = wandering.service(20_000, np.random.default_rng(1)).times_s[2:]
+    assert calm_s.mean() == pytest.approx(wandering.occupied_s.mean(), rel=0.05)
+    assert calm_s.std() / calm_s.mean() == pytest.approx(quiet.occupied_s.std() / quiet.occupied_s.mean(), rel=0.1)
+    assert wandering.occupied_s.std() / wandering.occupied_s.mean() > 1.2 * calm_s.std() / calm_s.mean()
+
+
+def test_what_frees_a_time_of_the_wander_stays_with_it():
+    found = calibrate(served(0.3, wandering=WANDERING)[0], LENGTHS, 1, 0.0, SECONDS)
+    calm = dict(zip(found.idle_s.tolist(), found.idle_calm.tolist(), strict=True))
+    other = found.resampled(np.random.default_rng(1))
+    assert other.idle_calm.tolist() == [calm[idle_s] for idle_s in other.idle_s.tolist()]
+    assert other.wander == found.wander
 
 
 def refusal(rows: np.ndarray, workers: int = 1) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from chatload import objective, queueing
 from chatload.calibration import Calibration
 from chatload.forecast import Fleet, Forecast, ForecastError, Spread, Traffic, forecast, holds, latencies_ms, spread
+from chatload.simulation import Instance, Service, latencies_s
+from chatload.wander import STEADY, Wander
 
 SERVICE_S = 0.004
 ONE = Fleet(1, "random", 100, 10.0)
@@ -18,9 +21,9 @@ def exponential(count: int = 4_000, workers: int = 1, beside_s: float = 0.001) -
     service_s = np.random.default_rng(1).exponential(SERVICE_S, count)
     service_s *= SERVICE_S / service_s.mean()
     rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, count), np.zeros(count)
-    letters, later = np.full(count, 20), np.zeros(count, bool)
+    letters, later, calm = np.full(count, 20), np.zeros(count, bool), np.ones(count)
     queued = service_s, unknown_s, letters, later
-    return Calibration(rest_s, service_s + beside_s, unknown_s, letters, *queued, 1.0, workers, 10.0)
+    return Calibration(rest_s, service_s + beside_s, unknown_s, letters, *queued, calm, calm, STEADY, 1.0, workers, 10.0)
 
 
 def make(rate: float, calibration: Calibration, fleet: Fleet = ONE, goal: str = "p95<20ms", count: int = 2_000) -> Forecast:
@@ -36,6 +39,18 @@ def test_one_exponential_worker_is_forecast_as_the_formula_says():
     assert found.latency_ms["mean"].value == pytest.approx(1e3 / (1 / SERVICE_S - 150) + 1, rel=0.1)
     assert found.utilisation == pytest.approx(0.6, rel=0.01)
     assert found.errors.value == 0
+
+
+def test_a_machine_whose_pace_wanders_waits_as_long_as_one_that_does():
+    wandering = Wander((0.0, 0.01, 0.01, 0.0))
+    calibration = replace(exponential(), wander=wandering)
+    arrivals_s = np.random.default_rng(3).exponential(1 / 200, 400_000).cumsum()
+    service_s = np.random.default_rng(4).exponential(SERVICE_S, 400_000)
+    service = Service(service_s[np.newaxis]).times(wandering.factors(arrivals_s, np.random.default_rng(5)))
+    truth_ms = 1e3 * np.quantile(latencies_s(arrivals_s, service, Instance(1, 10**6, math.inf, 0.001)), 0.95)
+    said, steady = (make(200.0, one, count=20_000).latency_ms["p95"].value for one in (calibration, exponential()))
+    assert said == pytest.approx(truth_ms, rel=0.15)
+    assert steady < 0.85 * truth_ms
 
 
 def test_capacity_is_where_the_formula_meets_the_objective():

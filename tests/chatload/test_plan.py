@@ -24,6 +24,7 @@ from chatload.plan import (
     growth,
     instances_at,
 )
+from chatload.wander import STEADY
 
 SERVICE_S = 0.004
 
@@ -38,7 +39,9 @@ def simulated(instance: str = "box", dollars: float = 0.1, service_s: float = SE
     times_s *= service_s / times_s.mean()
     rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, 4_000), np.zeros(4_000)
     letters, later = np.full(4_000, 20), np.zeros(4_000, bool)
-    calibration = Calibration(rest_s, times_s, unknown_s, letters, times_s, unknown_s, letters, later, 1.0, 1, 10.0)
+    calm = np.ones(4_000)
+    queued = times_s, unknown_s, letters, later
+    calibration = Calibration(rest_s, times_s, unknown_s, letters, *queued, calm, calm, STEADY, 1.0, 1, 10.0)
     return Candidate(instance, dollars, "made up", calibration, timeout_s=10.0)
 
 

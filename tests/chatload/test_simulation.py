@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload import queueing
-from chatload.simulation import Instance, Service, fleet_latencies_s, latencies_s
+from chatload.simulation import ROUTINGS, Instance, Service, fleet_latencies_s, latencies_s
+from chatload.wander import STEADY, Wander
 
 ROOM = 100_000
 COUNT = 200_000
@@ -156,6 +157,23 @@ def test_the_better_the_routing_the_shorter_the_wait():
     }
     shared_s = latencies_s(arrivals_s, even(service_s), endless(4)).mean()
     assert shared_s < mean_s["least-outstanding"] < mean_s["round-robin"] < mean_s["random"]
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_the_pace_of_each_instance_wanders_by_itself(routing):
+    # One instance that is slow makes its own requests wait; all slow at once would make all wait, and that far more often.
+    arrivals_s, service_s = draw(3.2 / SERVICE_S, 100_000)
+    slowly = Wander((0.0, 0.0, 0.0, 0.04))
+
+    def p99_s(wandering: Wander, service: Service) -> float:
+        generator = np.random.default_rng(2)
+        return np.quantile(fleet_latencies_s(arrivals_s, service, endless(1), 4, routing, generator, wandering), 0.99)
+
+    together = even(service_s * slowly.factors(arrivals_s, np.random.default_rng(3)))
+    steady_s, apart_s, together_s = p99_s(STEADY, even(service_s)), p99_s(slowly, even(service_s)), p99_s(STEADY, together)
+    assert steady_s < apart_s
+    if routing == "least-outstanding":
+        assert apart_s < together_s
 
 
 def test_a_customer_who_gave_up_no_longer_counts_at_the_balancer():
