@@ -137,6 +137,7 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 _FILTERS: dict[str, Callable[..., Any]] = {
     "ms": report.number,
     "arrivals": report.arrivals,
+    "rates": report.rates,
     "latency": _latency,
     "rate": lambda value: report.number(value, "{:,.1f}"),
     "share": report.share,

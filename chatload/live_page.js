@@ -174,6 +174,8 @@
       for (const grid of [this.plot.xgrid, this.plot.ygrid]) grid.grid_line_color = colour("grid");
       this.warmup = new Bokeh.BoxAnnotation({ left: 0, right: 0, fill_color: colour("grey"), fill_alpha: 0.14, line_color: null });
       this.plot.add_layout(this.warmup);
+      // Bokeh's own ticks of a log axis crowd a chart this low; until there are values they stand at 0.1 to 10.
+      if (log) this.scale([0.2, 5]);
       this.draw();
     }
 

@@ -267,22 +267,21 @@ class _Session:
     # --- before a run ------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Sets Locust's options. Headless, a run that could not work ends the process: one line and exit code 2."""
+        """Sets Locust's options. What could not work ends the process: one line and exit code 2.
+
+        With the web UI that is only what its form cannot mend.
+        """
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.getMessage())
         options = self._environment.parsed_options
         if options is None:
             return
         options.enable_rebalancing = True  # the streams of a lost worker move to the others
         locust_timer.hold_back(options)
-        if options.headless or options.check:
-            self._refuse_mistakes()
-        else:
-            self._users.plan()
-
-    def _refuse_mistakes(self) -> None:
         try:
             self._users.check()
             self._users.plan()
+            if not (options.headless or options.check):
+                return
             wanted = self._orders.read()
             if isinstance(self._environment.shape_class, CapacitySearch):
                 search.check(wanted)

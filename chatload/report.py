@@ -12,6 +12,7 @@ from chatload.units import format_duration, format_ms, format_share
 _NAMES = [percentile_name(share) for share in PERCENTILES]
 _GROUP_NAMES = ("p50", "p90", "p99")
 _STANDING_OUT = 2
+_MOST_EDITS = 2  # that are told one by one
 _NAME_LETTERS = 35
 _ANSWERS = {"ok", "wrong"}
 _SIGNS = {"pass": "PASS", "fail": "FAIL", "invalid": "INVALID"}
@@ -83,7 +84,7 @@ def _heading(run: dict) -> list[str]:
     corpus = run["corpus"]
     return [
         f"chatload {run['scenario']}: {run['host']} ({served})",
-        f"  {arrivals(run)} at {run['rate']:g}/s for {format_duration(run['duration_s'])} "
+        f"  {arrivals(run)} at {rates(run)} for {format_duration(run['duration_s'])} "
         f"after {format_duration(run['warmup_s'])} of warm-up, seed {run['seed']}, "
         f"{run['workers']} generator process{'es' if run['workers'] > 1 else ''}",
         f"  {corpus['utterances']:,} utterances of {corpus['file']} (split: {corpus['split']})",
@@ -95,6 +96,15 @@ def arrivals(run: dict) -> str:
     """By what process messages came, and of what sessions, for people."""
     sessions = f" in sessions ({run['sessions']})" if run.get("sessions") else ""
     return f"{run['arrivals']} arrivals{sessions}"
+
+
+def rates(run: dict) -> str:
+    """The rate that was asked for, and what became of it where the number of users was edited."""
+    edits = [(moment_s, users * run["stream_rate"]) for moment_s, users in run.get("edits", [])]
+    if len(edits) > _MOST_EDITS:
+        return f"{run['rate']:g}/s, changed {len(edits)} times, at last to {edits[-1][1]:g}/s,"
+    changed = [f", from {format_duration(moment_s)} on {rate:g}/s" for moment_s, rate in edits]
+    return f"{run['rate']:g}/s{''.join(changed)}{',' if changed else ''}"
 
 
 def _drawn(run: dict) -> list[str]:

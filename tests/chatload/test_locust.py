@@ -257,6 +257,13 @@ def test_a_mistake_is_refused_in_one_line_before_the_first_request(stand_in, loc
     assert not locust.results.exists()
 
 
+def test_users_that_contradict_the_rate_are_refused_with_the_web_ui_too(locust):
+    done = locust.run("--host", "http://127.0.0.1:1", "--rate", "10", "--users", "3", "--web-port", str(free_port()))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("chatload: --users 3: --rate 10 makes 10 users")
+    assert "Traceback" not in done.stderr
+
+
 def test_options_can_be_checked_without_a_server(locust):
     plan = ("--headless", "--host", "http://127.0.0.1:1", "--check")
     done = locust.run(*plan)
@@ -316,6 +323,7 @@ def test_the_web_ui_shows_the_run_and_editing_users_changes_the_rate(stand_in, l
     process.send_signal(signal.SIGTERM)
     done = locust.wait(process)
     assert done.stdout.count("run folder") == 1
+    assert re.search(r"poisson arrivals at 50/s, from \S+ s on 200/s, for ", done.stdout)
 
 
 def test_the_web_ui_and_the_master_listen_on_loopback_only(stand_in, locust):
