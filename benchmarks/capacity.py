@@ -3,14 +3,15 @@
     python -m benchmarks.capacity [SEARCHES]        100 searches of each queue: a minute or two
 
 Every search is chatload.capacity.decide, fed with simulated probes (Poisson arrivals, Lindley's recursion, an empty queue at
-the start, the first 5 s left out), judged as a run is judged. The objective is p99<100ms, the lowest rate 20/s.
+the start, the first 5 s left out), judged as a run is judged. The objective is p99<100ms, the lowest rate 20/s. In the last
+rows one probe of each search met a bad minute of its machine.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from chatload.objective import Estimate
 
 WARMUP_S = 5.0
 _ABORT_S = 5.0
+_ORDINALS = ("1st", "2nd", "3rd")
 _ANSWERS = {objective.MET: capacity.PASS, objective.MISSED: capacity.FAIL, objective.UNDECIDED: capacity.UNDECIDED}
 
 # The service times (s) of so many customers.
@@ -56,12 +58,22 @@ def md1(service_s: float) -> Queue:
     return Queue("M/D/1", service_s, lambda count, _: np.full(count, service_s), queueing.md1_latency_percentile_s)
 
 
-def search(queue: Queue, plan: Plan, seed: int) -> tuple[list[Probe], End]:
-    """A whole search against a simulated queue: its probes and its end."""
+def search(queue: Queue, plan: Plan, seed: int, bad: int | None = None) -> tuple[list[Probe], End]:
+    """A whole search against a simulated queue: its probes and its end. The ``bad``-th probe, from 0, meets a bad minute."""
     draw, probes = np.random.default_rng(seed), list[Probe]()
     while isinstance(step := capacity.decide(probes, plan), Step):
-        probes.append(_probe(queue, step, plan, draw))
+        probe = _probe(queue, step, plan, draw)
+        probes.append(_met_a_bad_minute(probe, plan) if len(probes) == bad else probe)
     return probes, step
+
+
+def _met_a_bad_minute(probe: Probe, plan: Plan) -> Probe:
+    """As a machine that stood still for a second or two makes it: over the limit, by a third, and not decided."""
+    if probe.answer == capacity.FAIL:
+        return probe
+    clause = plan.clauses[0]
+    slow = {clause.subject: Estimate(clause.limit * 4 / 3, clause.limit * 0.4, None)}
+    return replace(probe, answer=capacity.UNDECIDED, latency_ms=slow)
 
 
 def _probe(queue: Queue, step: Step, plan: Plan, draw: np.random.Generator) -> Probe:
@@ -105,11 +117,11 @@ def _judge(step: Step, plan: Plan, at_s: np.ndarray, latency_ms: np.ndarray, end
     return Probe(step.rate, answer, step.purpose, {clause.subject: estimate}, len(seen), end_s, served, offered, missed)
 
 
-def row(queue: Queue, probe_s: float, searches: int) -> str:
+def row(queue: Queue, probe_s: float, searches: int, bad: int | None = None) -> str:
     """The table's row for so many searches."""
     plan = Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=probe_s)
     truth = queue.capacity(0.1, 0.99)
-    found = [search(queue, plan, seed) for seed in range(searches)]
+    found = [search(queue, plan, seed, bad) for seed in range(searches)]
     answers = [end.answer for _, end in found if end.answer is not None]
     errors = np.array([answer.rate / truth - 1 for answer in answers])
     held = sum(answer.low <= truth <= answer.high for answer in answers)
@@ -118,6 +130,7 @@ def row(queue: Queue, probe_s: float, searches: int) -> str:
         f"{queue.name}, {queue.service_s * 1e3:g} ms",
         f"{truth:.1f}/s ({truth * queue.service_s:.1%} busy)",
         f"{probe_s:g} s",
+        "none" if bad is None else _ORDINALS[bad],
         f"{np.count_nonzero(abs(errors) <= 0.03)} of {searches}",
         f"{errors.mean():+.2%}, {errors.std():.2%}",
         f"{held} of {searches}",
@@ -135,13 +148,15 @@ def _mean(found: Sequence[tuple[list[Probe], End]], what: Callable[[Probe], floa
 def main() -> None:
     """Prints the table."""
     searches = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    print(
-        "| queue | capacity by theory | a probe | within 3 % | error: mean, sd | theory inside | probes | samples | time |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    heads = ("queue", "capacity by theory", "a probe", "bad", "within 3 %", "error: mean, sd", "theory inside", "probes")
+    print(f"| {' | '.join((*heads, 'samples', 'time'))} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for make in (mm1, md1):
         for service_s, probe_s in ((0.001, 60), (0.002, 60), (0.005, 60), (0.005, 120), (0.01, 120), (0.01, 300)):
             print(row(make(service_s), probe_s, searches), flush=True)
+    for make in (mm1, md1):
+        for bad in range(len(_ORDINALS)):
+            print(row(make(0.005), 60, searches, bad), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ _STEEPEST, _LEAST = 4.0, 1.5  # upwards, from rate to rate
 _BEYOND = 1.05  # what the curve points to, so that the limit is passed
 _SHOWN = 0.25  # what the curve shows less sharply than this, it does not show
 _WORTH_TELLING = 0.15  # a wider interval is no answer
+_UNLIKELY, _CLOSE = 2.0, 1.25  # so many times as slow, at so many times the rate at the most: that looks like a bad minute
 _ABORT_S = 5.0
 _SPARE = 1.1  # a Poisson count may fall short of its mean
 
@@ -169,11 +170,14 @@ def decide(probes: Sequence[Probe], plan: Plan) -> Step | End:
     left = plan.most_probes - len(probes)
     if left <= 0:
         return _out_of_probes(best, plan)
-    if best is not None and (enough or left == 1):
-        return _step(best.rate, CONFIRM, plan)
     low, high = bracket(probes, plan)
+    doubtful = _is_doubtful(low, high, probes, plan)
+    if best is not None and (left == 1 or (enough and not doubtful)):
+        return _step(best.rate, CONFIRM, plan)
     if high is None:
         return _step(_upwards(probes, plan), BRACKET, plan)
+    if doubtful:
+        return _step(high, NARROW, plan)
     return _step(_between(low, high, best, probes), NARROW, plan)
 
 
@@ -182,7 +186,8 @@ def estimate(probes: Sequence[Probe], plan: Plan) -> Crossing | None:
     low, high = bracket(probes, plan)
     if low is None or high is None:
         return None
-    found = [latency_curve.crossing(curve(probes, clause), clause.limit) for clause in latency_clauses(plan.clauses)]
+    standing = _standing(probes, plan)
+    found = [latency_curve.crossing(curve(standing, clause), clause.limit) for clause in latency_clauses(plan.clauses)]
     lowest = min((one for one in found if one is not None), key=lambda one: one.rate, default=None)
     cliff = min((probe.rate for probe in probes if _is_cliff(probe)), default=math.inf)
     shown = lowest is not None and lowest.rate < cliff and lowest.precision <= _SHOWN
@@ -205,10 +210,33 @@ def bracket(probes: Sequence[Probe], plan: Plan) -> tuple[float | None, float | 
 
     A probe that was not decided counts by its value.
     """
-    misses = {probe.rate for probe in probes if not _within(probe, plan)}
+    misses = {probe.rate for probe in _standing(probes, plan) if not _within(probe, plan)}
     high = min(misses, default=None)
     low = max((probe.rate for probe in probes if high is None or probe.rate < high), default=None)
     return low, high
+
+
+def _standing(probes: Sequence[Probe], plan: Plan) -> list[Probe]:
+    """The probes without those over the objective, not decided, that were twice as fast when their rate was probed again."""
+    good = [probe for probe in probes if _within(probe, plan)]
+    return [probe for probe in probes if not any(probe.rate == one.rate and _is_unlikely(probe, one, plan) for one in good)]
+
+
+def _is_doubtful(low: float | None, high: float | None, probes: Sequence[Probe], plan: Plan) -> bool:
+    """Whether a narrow bracket hangs on one unlikely probe that was not decided: a bad minute looks like a limit too."""
+    if low is None or high is None or high / low > _CLOSE:
+        return False
+    at_high = [probe for probe in probes if probe.rate == high]
+    return len(at_high) == 1 and all(_is_unlikely(at_high[0], probe, plan) for probe in probes if probe.rate == low)
+
+
+def _is_unlikely(probe: Probe, other: Probe, plan: Plan) -> bool:
+    """Whether a probe that was not decided was over the objective, and much slower than another at hardly less load."""
+    if probe.answer != UNDECIDED or _within(probe, plan):
+        return False
+    subjects = [clause.subject for clause in latency_clauses(plan.clauses)]
+    pairs = [(probe.latency_ms[subject].value, other.latency_ms[subject].value) for subject in subjects]
+    return any(slow is not None and fast is not None and slow > _UNLIKELY * fast for slow, fast in pairs)
 
 
 def _within(probe: Probe, plan: Plan) -> bool:
@@ -252,10 +280,12 @@ def _nearer(best: Crossing, plan: Plan) -> str:
 def _upwards(probes: Sequence[Probe], plan: Plan) -> float:
     """The next rate above all so far: a little beyond where the last two point to, never in too large a step."""
     last, clauses = probes[-1], latency_clauses(plan.clauses)
-    pointed = min(_pointed_at(curve(probes, clause), clause.limit) for clause in clauses)
+    standing = _standing(probes, plan)
+    pointed = min(_pointed_at(curve(standing, clause), clause.limit) for clause in clauses)
     near = any((last.latency_ms[clause.subject].value or 0) > clause.limit / 4 for clause in clauses)
     least = _BEYOND if near else _LEAST
-    return min(max(_BEYOND * pointed, least * last.rate), _STEEPEST * last.rate)
+    most = _STEEPEST if len(standing) == len(probes) else _LEAST
+    return min(max(_BEYOND * pointed, least * last.rate), most * last.rate)
 
 
 def _pointed_at(points: Sequence[Point], limit_ms: float) -> float:

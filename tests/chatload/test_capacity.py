@@ -65,6 +65,17 @@ def test_a_cliff_is_bisected():
     assert len(probes) <= 12
 
 
+@pytest.mark.parametrize("bad", [0, 1])
+def test_one_bad_minute_of_the_machine_is_no_capacity(bad):
+    """A probe of a few hundred requests a minute that met a bad stretch was taken for the limit; answers lay far below."""
+    plan = Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0)
+    queue = simulated.md1(0.005)
+    found = [simulated.search(queue, plan, seed, bad) for seed in range(10)]
+    truth = queue.capacity(0.1, 0.99)
+    assert all(probes[bad].answer == capacity.UNDECIDED and probes[bad].rate < truth / 2 for probes, _ in found)
+    assert sum(end.answer is not None and abs(end.answer.rate / truth - 1) <= 0.05 for _, end in found) >= 9
+
+
 # --- where a search goes -------------------------------------------------------------------------------------------
 
 
@@ -121,6 +132,30 @@ def test_between_a_pass_and_a_distant_failure_it_takes_the_geometric_mean():
     assert isinstance(step, Step)
     assert step.rate == pytest.approx(160)
     assert step.purpose == capacity.NARROW
+
+
+@pytest.mark.parametrize(
+    ("again", "rate", "purpose"),
+    [
+        ([], 100.0, capacity.NARROW),  # made again
+        ([probe(100, 150.0, capacity.UNDECIDED)], 95.0, capacity.CONFIRM),  # seen twice: it stands
+        ([probe(100, 20.0)], 150.0, capacity.BRACKET),  # it was a bad stretch: on, in small steps
+    ],
+    ids=["once", "twice", "not again"],
+)
+def test_a_narrow_bracket_never_hangs_on_one_undecided_probe(again, rate, purpose):
+    seen = [probe(100, 150.0, capacity.UNDECIDED), probe(90, 20.0), probe(95, 19.0)]
+    step = capacity.decide([*seen, *again], replace(PLAN, precision=0.06))
+    assert isinstance(step, Step)
+    assert (step.rate, step.purpose) == (pytest.approx(rate), purpose)
+
+
+def test_a_miss_beyond_doubt_is_not_made_again():
+    seen = [probe(90, 20.0), probe(100, 150.0, capacity.FAIL, missed=("p99",)), probe(95, 19.0)]
+    step = capacity.decide(seen, replace(PLAN, precision=0.06))
+    assert isinstance(step, Step)
+    assert step.purpose == capacity.CONFIRM
+    assert 95 <= step.rate < 100
 
 
 @given(st.lists(st.tuples(st.floats(1, 10_000), st.floats(0.1, 10_000), st.integers(1, 10**6)), min_size=1, max_size=11))
