@@ -133,7 +133,8 @@ def _estimate(read: Mapping, missed: bool) -> Estimate:
     """From run.json's form, in which what is infinite is null."""
     if read["low"] is None:
         return Estimate(math.inf, math.inf, math.inf) if missed else Estimate(None, None, None)
-    return Estimate(read["value"], read["low"], math.inf if read["high"] is None else read["high"])
+    value, high = (math.inf if read[end] is None else read[end] for end in ("value", "high"))
+    return Estimate(value, read["low"], high)
 
 
 def abort_rule(clauses: Sequence[Clause]) -> str:
@@ -217,9 +218,15 @@ def bracket(probes: Sequence[Probe], plan: Plan) -> tuple[float | None, float | 
 
 
 def _standing(probes: Sequence[Probe], plan: Plan) -> list[Probe]:
-    """The probes without those over the objective, not decided, that were twice as fast when their rate was probed again."""
-    good = [probe for probe in probes if _within(probe, plan)]
-    return [probe for probe in probes if not any(probe.rate == one.rate and _is_unlikely(probe, one, plan) for one in good)]
+    """The probes without those over the objective, not decided, that others at the same rate say were a bad minute's."""
+    return [probe for probe in probes if not _is_disowned(probe, probes, plan)]
+
+
+def _is_disowned(probe: Probe, probes: Sequence[Probe], plan: Plan) -> bool:
+    """Whether at least half of the probes at its rate were within the objective, and much faster: most say what is usual."""
+    at_rate = [one for one in probes if one.rate == probe.rate]
+    faster = [one for one in at_rate if _within(one, plan) and _is_unlikely(probe, one, plan)]
+    return 2 * len(faster) >= len(at_rate)
 
 
 def _is_doubtful(low: float | None, high: float | None, probes: Sequence[Probe], plan: Plan) -> bool:
@@ -258,9 +265,11 @@ def _no_capacity(probes: Sequence[Probe]) -> End | None:
 
 
 def _is_confirmed(probes: Sequence[Probe], best: Crossing, plan: Plan) -> bool:
-    """Whether the last probe was at the answer, which was not missed there beyond doubt."""
+    """Whether the last probe was at the answer, which was not missed there beyond doubt, and speaks for what is usual."""
     last = probes[-1]
-    return last.purpose == CONFIRM and last.answer != FAIL and abs(last.rate / best.rate - 1) <= plan.precision
+    if last.purpose != CONFIRM or last.answer == FAIL or _is_disowned(last, probes, plan):
+        return False
+    return abs(last.rate / best.rate - 1) <= plan.precision
 
 
 def _out_of_probes(best: Crossing | None, plan: Plan) -> End:

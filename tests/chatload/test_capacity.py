@@ -158,6 +158,30 @@ def test_a_miss_beyond_doubt_is_not_made_again():
     assert 95 <= step.rate < 100
 
 
+@pytest.mark.parametrize(
+    ("again", "rate", "purpose"),
+    [
+        ([], 95.0, capacity.CONFIRM),  # one of two is no confirmation: made again
+        ([600.0], math.sqrt(90 * 95), capacity.NARROW),  # two of three were bad: the limit is below
+        ([21.0], None, None),  # one of three was bad: confirmed
+    ],
+    ids=["bad", "bad, bad", "bad, good"],
+)
+def test_a_last_probe_over_the_objective_confirms_nothing(again, rate, purpose):
+    """It had: an answer called confirmed at a rate whose last probe was given up with p99 at six times the limit."""
+    seen = [probe(90, 20.0), probe(95, 19.0), probe(97, 600.0, capacity.FAIL, missed=("p99",))]
+    last = [
+        probe(95, ms, capacity.UNDECIDED if ms > 100 else capacity.PASS, purpose=capacity.CONFIRM) for ms in (600.0, *again)
+    ]
+    decided = capacity.decide([*seen, *last], replace(PLAN, precision=0.03))
+    if rate is None:
+        assert isinstance(decided, End)
+        assert (decided.outcome, decided.reason) == (capacity.FOUND, "confirmed at 95/s")
+    else:
+        assert isinstance(decided, Step)
+        assert (decided.rate, decided.purpose) == (pytest.approx(rate), purpose)
+
+
 @given(st.lists(st.tuples(st.floats(1, 10_000), st.floats(0.1, 10_000), st.integers(1, 10**6)), min_size=1, max_size=11))
 def test_whatever_was_seen_the_next_rate_is_one_that_can_be_run(seen):
     """Above zero, finite, and never more than four times the highest so far."""
@@ -276,3 +300,5 @@ def test_a_lag_below_a_tenth_of_the_limit_cannot_make_a_slow_server_look_fast():
 def test_failures_that_reach_into_the_percentile_are_infinite_and_too_few_samples_unknown():
     assert read("fail", ("missed", "missed"), ENDLESS).latency_ms["p99"] == Estimate(math.inf, math.inf, math.inf)
     assert read("invalid", ("undecided", "undecided"), ENDLESS).latency_ms["p99"] == Estimate(None, None, None)
+    bounded = read("invalid", ("undecided", "met"), {"value": None, "low": 69.0, "high": None}).latency_ms["p99"]
+    assert bounded == Estimate(math.inf, 69.0, math.inf)  # an aborted probe's, of which more than 1 % went unanswered
