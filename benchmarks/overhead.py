@@ -3,7 +3,8 @@
     python -m benchmarks.overhead model_store/intent-minilm-cpu-tuned.mar ...
 
 One worker on core 1, TorchServe's front end and the load on core 0; in process, the model runs on core 1 while the server
-is idle. The three take turns. Needs wrk on the PATH. Prints a Markdown table.
+is idle: back to back, and at the arrivals of the run at 20 % load (benchmarks/unserved.py), which tells what serving adds
+from what a load adds by itself. All take turns. Needs wrk on the PATH. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from model.process import members
 
 ROUNDS = 3
 SECONDS = 8
+LIGHT_S = 40  # BERT-base has 600 arrivals in it here
+LIGHT_WARMUP_S = 2
 WARM_UP_S = 30  # at several thousand requests a second: Java compiles what has run ten thousand times
 FRONT_CORE, WORKER_CORE = 0, 1
 LOAD_SHARE = 0.2
@@ -79,19 +82,18 @@ def wrk(url: str, token: str, script: str, seconds: int) -> str:
         return subprocess.run([*command, f"{url}/predictions/intent"], capture_output=True, text=True, check=True).stdout
 
 
-def lightly_loaded(url: str, token_file: str, rate: float, folder: Path) -> float:
-    """Median latency in ms of an open-loop run."""
-    results = folder / "run"
+def lightly_loaded(url: str, token_file: str, rate: float, results: Path) -> None:
+    """An open-loop run, in the folder ``results``."""
     shutil.rmtree(results, ignore_errors=True)
     options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", url]
-    options += ["--token-file", token_file, "--rate", f"{rate:.3g}", "--run-time", f"{2 * SECONDS}s", "--warmup", "2s"]
-    on_core(FRONT_CORE, "locust", *options, "--corpus", str(CORPUS), "--results", str(results))
-    return json.loads((results / "run.json").read_text())["summary"]["latency_ms"]["p50"]["value"]
+    options += ["--token-file", token_file, "--rate", f"{rate:.3g}", "--run-time", f"{LIGHT_S}s"]
+    options += ["--warmup", f"{LIGHT_WARMUP_S}s", "--corpus", str(CORPUS), "--results", str(results)]
+    on_core(FRONT_CORE, "locust", *options)
 
 
 def measure(archive: Path) -> str:
     """The row of an archive."""
-    alone, served, added = [], [], []
+    alone, served, added, added_by_serving = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         state = folder / "state"
@@ -108,11 +110,14 @@ def measure(archive: Path) -> str:
                 model = in_process(archive, folder)
                 alone.append(model["throughput"])
                 served.append(saturated(server["url"], token) / model["throughput"])
-                light = lightly_loaded(server["url"], server["token_file"], LOAD_SHARE * model["throughput"], folder)
-                added.append(light - model["p50_ms"])
+                run = folder / "run"
+                lightly_loaded(server["url"], server["token_file"], LOAD_SHARE * model["throughput"], run)
+                light = json.loads(on_core(WORKER_CORE, "benchmarks.unserved", str(archive), str(run)))
+                added.append(light["served_ms"] - model["p50_ms"])
+                added_by_serving.append(light["served_ms"] - light["unserved_ms"])
         finally:
             subprocess.run([*serve, "stop", "--state", str(state)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return f"| {archive.stem} | {middle(alone)} | {middle(served)} | {middle(added)} |"
+    return f"| {archive.stem} | {middle(alone)} | {middle(served)} | {middle(added)} | {middle(added_by_serving)} |"
 
 
 def main() -> None:
@@ -121,8 +126,9 @@ def main() -> None:
     if not archives:
         sys.exit("benchmarks.overhead: name one archive or more, for example model_store/intent-minilm-cpu-tuned.mar")
     print(f"{date.today()}, {processor()}, medians of {ROUNDS} rounds (smallest to largest)\n")
-    print("| archive | in process, /s | served at saturation / in process | p50 at 20 % load - in process, ms |")
-    print("|---|---|---|---|")
+    print("| archive | in process, /s | served at saturation / in process | p50 at 20 % load, ms: served - back to back | "
+          "served - in process at the same arrivals |")  # fmt: skip
+    print("|---|---|---|---|---|")
     for archive in archives:
         print(measure(archive), flush=True)
 

@@ -21,10 +21,15 @@ class CpuModel(IntentModel):
             return load_onnx(path.with_name(ONNX_GRAPH), torch.get_num_threads())
         return super().load_graph(path)
 
+    def infer(self, rows: list[list[int]]) -> list[float]:
+        """Return a logit for each label, from ids, attention mask and token types, each n long."""
+        return self.graph(rows) if self.artefact.get("engine") == ONNX_RUNTIME else super().infer(rows)
 
-def load_onnx(path: Path, threads: int) -> Callable[..., torch.Tensor]:
-    """Return a function from ids, mask and types, each int64 [1, n], to logits [1, labels]. Raises BadArtefact."""
+
+def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[float]]:
+    """Return a function from ids, mask and types, each n long, to a logit for each label. Raises BadArtefact."""
     try:
+        import numpy
         import onnxruntime
     except ImportError as error:
         raise BadArtefact(
@@ -42,7 +47,8 @@ def load_onnx(path: Path, threads: int) -> Callable[..., torch.Tensor]:
         raise BadArtefact(f"{path}: not a model that onnxruntime can load: {first_line(error)}") from error
     names = [given.name for given in session.get_inputs()]
 
-    def run(*inputs: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(None, {name: values.numpy() for name, values in zip(names, inputs)})[0])
+    def run(rows: list[list[int]]) -> list[float]:
+        inputs = {name: numpy.array([row], dtype=numpy.int64) for name, row in zip(names, rows)}
+        return session.run(None, inputs)[0][0].tolist()
 
     return run

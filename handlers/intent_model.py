@@ -6,8 +6,10 @@ nothing else, so that every target answers alike.
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,38 +75,36 @@ class IntentModel:
         except (RuntimeError, ValueError) as error:
             raise BadArtefact(f"{path}: not a TorchScript model: {first_line(error)}") from error
 
-    def infer(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Return logits [labels] on the CPU for ids, attention mask and token types, each int64 [1, n]."""
+    def infer(self, rows: list[list[int]]) -> list[float]:
+        """Return a logit for each label, from ids, attention mask and token types, each n long."""
         with torch.inference_mode():
-            return self.graph(ids, mask, types)[0]
+            return self.graph(*tensors_of(rows))[0].tolist()
 
     def warm(self) -> None:
         """Run a few inferences of each bucket's length, or of typical ones, so that no customer pays for the first."""
         lengths = self.buckets or [n for n in WARM_LENGTHS if n <= self.max_tokens]
         for length in lengths:
-            ids = torch.full((1, length), self.artefact["pad_id"], dtype=torch.int64)
             for _ in range(WARM_ROUNDS):
-                self.infer(ids, torch.ones_like(ids), torch.zeros_like(ids))
+                self.infer([[self.artefact["pad_id"]] * length, [1] * length, [0] * length])
 
     def tokenize(self, text: str) -> Tokens:
         """Return the tokens of a text, at most max_tokens of them."""
         encoding = self.tokenizer.encode(text)
         return Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing))
 
-    def pad(self, tokens: Tokens) -> list[torch.Tensor]:
-        """Return ids, attention mask and token types as int64 [1, n]; n is the smallest bucket that fits, or exact."""
+    def pad(self, tokens: Tokens) -> list[list[int]]:
+        """Return ids, attention mask and token types, each n long; n is the smallest bucket that fits, or exact."""
         real = len(tokens.ids)
         padding = bucket_for(real, self.buckets) - real
-        rows = (
+        return [
             tokens.ids + [self.artefact["pad_id"]] * padding,
             [1] * real + [0] * padding,
             tokens.types + [0] * padding,
-        )
-        return [torch.tensor([row], dtype=torch.int64) for row in rows]
+        ]
 
-    def probabilities(self, tokens: Tokens) -> torch.Tensor:
-        """Return the probability of each label [labels], in double precision so that six decimals are exact."""
-        return torch.softmax(self.infer(*self.pad(tokens)).double(), dim=-1)
+    def probabilities(self, tokens: Tokens) -> list[float]:
+        """Return the probability of each label."""
+        return softmax(self.infer(self.pad(tokens)))
 
     def answer(self, body: bytes) -> Reply:
         """Return the contract's answer to a request's body, or its error. Never raises."""
@@ -127,14 +127,10 @@ class IntentModel:
         timing = server_timing((tokenized_s - started_s) * 1e3, (inferred_s - tokenized_s) * 1e3)
         return Reply(200, {**JSON_HEADERS, "Server-Timing": timing}, body)
 
-    def answer_of(self, probabilities: torch.Tensor, tokens: Tokens) -> dict[str, Any]:
+    def answer_of(self, probabilities: list[float], tokens: Tokens) -> dict[str, Any]:
         """Return the answer's object: the best intent, the next best few, and what answered."""
-        count = min(1 + ALTERNATIVES, len(self.labels))
-        values, places = probabilities.topk(count)
-        ranked = [
-            {"intent": self.labels[place], "confidence": round(value, 6)}
-            for value, place in zip(values.tolist(), places.tolist())
-        ]
+        places = heapq.nlargest(1 + ALTERNATIVES, range(len(probabilities)), key=probabilities.__getitem__)
+        ranked = [{"intent": self.labels[place], "confidence": round(probabilities[place], 6)} for place in places]
         return {
             **ranked[0],
             "alternatives": ranked[1:],
@@ -197,6 +193,19 @@ def bucket_for(tokens: int, buckets: list[int] | None) -> int:
     if buckets is None:
         return tokens
     return min(length for length in buckets if length >= tokens)
+
+
+def tensors_of(rows: list[list[int]]) -> list[torch.Tensor]:
+    """Return rows as a graph takes them, each int64 [1, n]."""
+    return [torch.tensor([row], dtype=torch.int64) for row in rows]
+
+
+def softmax(logits: list[float]) -> list[float]:
+    """Return the probabilities of some logits. For one row of labels Python is done before torch has begun."""
+    largest = max(logits)
+    weights = [math.exp(logit - largest) for logit in logits]
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def server_timing(tokenize_ms: float, infer_ms: float) -> str:

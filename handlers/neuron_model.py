@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from intent_model import BadArtefact, IntentModel, first_line
+from intent_model import BadArtefact, IntentModel, first_line, tensors_of
 from missing_device import MissingDevice
 from neuron_cores import claim_core
 
@@ -29,10 +29,10 @@ class NeuronModel(IntentModel):
         import_neuron(self.target)
         return {length: load_neuron(path.with_name(graph_name(length)), core) for length in self.buckets}
 
-    def infer(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Return logits [labels] for inputs int64 [1, n] of a bucket's length; they go in and come out on the CPU."""
+    def infer(self, rows: list[list[int]]) -> list[float]:
+        """Return a logit for each label, from rows of a bucket's length; they go in and come out on the CPU."""
         with torch.no_grad():
-            return self.graph[ids.shape[1]](ids, mask, types)[0]
+            return self.graph[len(rows[0])](*tensors_of(rows))[0].tolist()
 
 
 class Inf1Model(NeuronModel):

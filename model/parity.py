@@ -59,7 +59,7 @@ def check_parity(checkpoint: Path, artefact: Path, target: str, corpus: Corpus, 
     expected = probabilities_of(classifier, tokenizer, texts, longest_input(classifier, tokenizer))
     with one_thread():
         model = model_class(target)(artefact)
-        actual = torch.stack([model.probabilities(model.tokenize(text)) for text in texts])
+        actual = torch.tensor([model.probabilities(model.tokenize(text)) for text in texts], dtype=torch.double)
     return compare(expected, actual, labels, chosen, split)
 
 

@@ -205,7 +205,7 @@ def test_the_two_sides_never_import_each_other():
 
 def test_handlers_import_nothing_of_ours_but_their_flat_siblings():
     siblings = {path.stem for path in files("handlers")}
-    allowed = STDLIB | siblings | {"torch", "tokenizers", "onnxruntime", "ts", "torch_neuron", "torch_neuronx"}
+    allowed = STDLIB | siblings | {"torch", "tokenizers", "numpy", "onnxruntime", "ts", "torch_neuron", "torch_neuronx"}
     for path in files("handlers"):
         assert packages(path) <= allowed, path
 

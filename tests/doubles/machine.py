@@ -86,6 +86,7 @@ def gpu(folder: Path):
         mock.patch.object(device, "DEVICES", folder / "dev"),
         mock.patch.object(cuda_model, "require_cuda", cpu),
         mock.patch.object(cuda, "require_cuda", cpu),
+        mock.patch.object(cuda_model, "pinned", lambda values: values),
         mock.patch.dict(cuda.PRECISIONS, fp16=half()),
         mock.patch.multiple(
             torch.cuda,

@@ -36,8 +36,7 @@ def test_it_answers_as_the_cpu_does(folders, recipe, tolerance):
     reference, model = IntentModel(folders["cpu"]), CudaModel(folders[recipe])
     for text in TEXTS:
         expected, found = (one.probabilities(one.tokenize(text)) for one in (reference, model))
-        assert found.dtype == torch.double
-        assert float((expected - found).abs().max()) < tolerance
+        assert found == pytest.approx(expected, abs=tolerance)
 
 
 def test_the_tuned_recipe_captures_a_half_precision_graph_per_bucket(folders):
@@ -49,9 +48,16 @@ def test_the_tuned_recipe_captures_a_half_precision_graph_per_bucket(folders):
 
 
 def test_a_captured_graph_takes_its_own_length_only(folders):
-    ids = torch.ones((1, 17), dtype=torch.int64)
     with pytest.raises(KeyError):
-        CudaModel(folders["tuned"]).infer(ids, ids, ids)
+        CudaModel(folders["tuned"]).infer([[1] * 17] * 3)
+
+
+def test_an_inference_waits_for_the_gpu_once(folders):
+    model = CudaModel(folders["tuned"])
+    stream = torch.cuda.current_stream()
+    before = stream.synchronize.call_count
+    model.infer([[1] * 16] * 3)
+    assert stream.synchronize.call_count == before + 1
 
 
 def test_a_damaged_file_is_refused_by_name(folders, tmp_path):

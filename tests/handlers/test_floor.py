@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = sorted((ROOT / "handlers").glob("*.py"))
 SOURCES = [*HANDLERS, *sorted((ROOT / "model").glob("*.py"))]
-MAY_IMPORT = {"torch", "tokenizers", "onnxruntime"}
+MAY_IMPORT = {"torch", "tokenizers", "numpy", "onnxruntime"}
 TYPES = {"str", "bytes", "int", "float", "bool", "dict", "list", "set", "tuple", "object", "Path", "Any"}
 SINCE_310 = {"tomllib", "itertools.pairwise", "contextlib.chdir", "datetime.UTC", "enum.StrEnum", "types.NoneType"}
 

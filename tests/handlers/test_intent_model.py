@@ -11,7 +11,7 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from intent_model import BadArtefact, IntentModel, Tokens, bucket_for, longest_input, server_timing
+from intent_model import BadArtefact, IntentModel, Tokens, bucket_for, longest_input, server_timing, softmax
 
 from model import checkpoint
 from model.evaluation import probabilities_of
@@ -133,10 +133,15 @@ def test_padding_fills_up_to_the_bucket(folder):
     model = IntentModel(folder)
     model.buckets = [4, 8]
     ids, mask, types = model.pad(Tokens([2, 7, 9, 8, 3], [0, 0, 0, 1, 1], False))
-    assert ids.tolist() == [[2, 7, 9, 8, 3, 0, 0, 0]]
-    assert mask.tolist() == [[1, 1, 1, 1, 1, 0, 0, 0]]
-    assert types.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
-    assert {tensor.dtype for tensor in (ids, mask, types)} == {torch.int64}
+    assert ids == [2, 7, 9, 8, 3, 0, 0, 0]
+    assert mask == [1, 1, 1, 1, 1, 0, 0, 0]
+    assert types == [0, 0, 0, 1, 1, 0, 0, 0]
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=40))
+def test_probabilities_are_those_of_torch(logits):
+    expected = torch.softmax(torch.tensor(logits, dtype=torch.double), dim=-1).tolist()
+    assert softmax(logits) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_padded_artefact_answers_as_the_exact_one(model, folder, tmp_path):

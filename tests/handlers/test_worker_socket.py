@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import socket
 import struct
+import time
 
 import pytest
 import worker_socket
@@ -128,14 +129,30 @@ def test_what_comes_late_is_slept_for_and_what_comes_soon_is_not(monkeypatch):
                     theirs.sendall(b"late")
                 return ours.recv(size, flags)
 
-        assert worker_socket.receive(Watched()) == b"late"
+        assert worker_socket.received(Watched(), time.perf_counter() + 0.001) == b"late"
         assert waits[-1]
         assert not any(waits[:-1])
         monkeypatch.setattr(worker_socket.os, "sched_yield", lambda: theirs.sendall(b"soon"))
-        monkeypatch.setattr(worker_socket, "AWAKE_S", 60.0)
         waits.clear()
-        assert worker_socket.receive(Watched()) == b"soon"
+        assert worker_socket.received(Watched(), time.perf_counter() + 60.0) == b"soon"
         assert waits == [False, False]
+
+
+@pytest.mark.parametrize(("came_after_s", "then_s"), [(0.0009, worker_socket.SOON_S), (0.0011, worker_socket.AWAKE_S)])
+def test_a_worker_looks_for_longer_where_the_request_before_came_soon(came_after_s, then_s, monkeypatch):
+    now_s, looked_s = 5.0, []
+    monkeypatch.setattr(worker_socket.time, "perf_counter", lambda: now_s)
+
+    def received(conn, until_s):
+        nonlocal now_s
+        looked_s.append(until_s - now_s)
+        now_s += came_after_s
+        return b"x"
+
+    monkeypatch.setattr(worker_socket, "received", received)
+    reader = Reader()
+    assert reader(None, 1) + reader(None, 1) == b"xx"
+    assert looked_s == pytest.approx([worker_socket.AWAKE_S, then_s])
 
 
 def test_outside_torchserve_nothing_happens(monkeypatch):

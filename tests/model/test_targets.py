@@ -74,7 +74,7 @@ def test_a_target_is_compiled_checked_on_its_device_and_archived(order, tmp_path
 @pytest.mark.parametrize("target", ["inf1", "inf2"])
 def test_parity_goes_through_the_target_s_own_inference(order, tmp_path, monkeypatch, target):
     made = NeuronModel.infer
-    monkeypatch.setattr(NeuronModel, "infer", lambda self, *inputs: made(self, *inputs).roll(1))
+    monkeypatch.setattr(NeuronModel, "infer", lambda self, rows: made(self, rows)[1:] + made(self, rows)[:1])
     with machine.inferentia(tmp_path, 2), pytest.raises(BuildProblem, match="parity: only"):
         build.build(order(target))
 
