@@ -154,6 +154,7 @@ def main() -> None:
     for make in (mm1, md1):
         for service_s, probe_s in ((0.001, 60), (0.002, 60), (0.005, 60), (0.005, 120), (0.01, 120), (0.01, 300)):
             print(row(make(service_s), probe_s, searches), flush=True)
+    print(row(mm1(0.01), 600, searches), flush=True)
     for make in (mm1, md1):
         for bad in range(len(_ORDINALS)):
             print(row(make(0.005), 60, searches, bad), flush=True)

@@ -38,14 +38,12 @@ NAME = "intent"
 ROUNDS = 3
 SECONDS = 4
 WARM_UPS = 2  # of as many seconds: Java compiles while it runs
-READ_AHEAD = HANDLERS / "worker_socket.py"
+QUIET, READ_AHEAD = HANDLERS / "worker_log.py", HANDLERS / "worker_socket.py"
 HANDLER = '''class Nothing:
     """Answers without looking."""
 
     def initialize(self, ctx):
-        import logging
-
-        logging.getLogger().setLevel({level})
+        {quiet}
         {read_ahead}
 
     def handle(self, data, ctx):
@@ -95,7 +93,7 @@ def variants() -> dict[str, Variant]:
         "ours, a worker per core": Variant(per_core),
         "default, a worker per core": Variant(default, False, False, False),
         "without model/log4j2.xml": Variant(ours, quiet=False),
-        "without quiet Python logs": Variant(ours, quiet_python=False),
+        "without handlers/worker_log.py": Variant(ours, quiet_python=False),
         "without handlers/worker_socket.py": Variant(ours, read_ahead=False),
     }
     for key in TUNED:
@@ -141,12 +139,15 @@ def served(variant: Variant) -> Iterator[tuple[str, str]]:
 def write_noop(path: Path, variant: Variant) -> None:
     """An archive whose handler does nothing."""
     manifest = {"runtime": "python", "model": {"modelName": NAME, "modelVersion": "1.0", "handler": "nothing.py"}}
-    level = "logging.WARNING" if variant.quiet_python else "logging.INFO"
+    quiet = (
+        "__import__('worker_log').quiet(ctx)" if variant.quiet_python else "__import__('logging').getLogger().setLevel(20)"
+    )
     read_ahead = "__import__('worker_socket').read_ahead()" if variant.read_ahead else "pass"
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), json.dumps(manifest))
-        mar.writestr(zipfile.ZipInfo("nothing.py", EPOCH), HANDLER.format(level=level, read_ahead=read_ahead))
-        mar.writestr(zipfile.ZipInfo(READ_AHEAD.name, EPOCH), READ_AHEAD.read_text())
+        mar.writestr(zipfile.ZipInfo("nothing.py", EPOCH), HANDLER.format(quiet=quiet, read_ahead=read_ahead))
+        for module in (QUIET, READ_AHEAD):
+            mar.writestr(zipfile.ZipInfo(module.name, EPOCH), module.read_text())
 
 
 def wrk(url: str, token: str, connections: int) -> tuple[float, float]:

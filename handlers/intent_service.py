@@ -7,7 +7,6 @@ target's module holds a subclass of two lines.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from intent_codec import MESSAGES
 from intent_model import IntentModel, Reply, error_reply
+from worker_log import quiet
 from worker_socket import read_ahead
 
 THREADS_ENV = "INTENT_THREADS"
@@ -27,8 +27,7 @@ class IntentService:
 
     def initialize(self, ctx: Any) -> None:
         """Load the model from the folder that TorchServe unpacked. Raises BadArtefact: the worker does not start."""
-        # TorchServe logs two INFO lines per request from Python, each of which its frontend reads and parses.
-        logging.getLogger().setLevel(logging.WARNING)
+        quiet(ctx)
         read_ahead()
         folder = Path(ctx.system_properties["model_dir"])
         self.model = self.model_class(folder, threads_of(ctx.model_yaml_config or {}))

@@ -14,7 +14,7 @@ from model.layout import ARTEFACT_JSON, artefact_files
 CONFIG_NAME = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 FINGERPRINT = "MAR-INF/FINGERPRINT"
-SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py", "worker_socket.py")
+SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py", "worker_log.py", "worker_socket.py")
 NEURON_HANDLERS = ("missing_device.py", "neuron_cores.py", "neuron_model.py")
 TARGET_HANDLERS = {
     "cpu": ("cpu_model.py",),

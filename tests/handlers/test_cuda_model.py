@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from unittest import mock
 
 import intent_cuda
 import machine
@@ -85,7 +86,9 @@ def test_the_worker_sees_the_gpu_that_torchserve_gives_and_no_other(folders, mon
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     service = IntentCuda()
-    service.initialize(Context("intent", str(folders["tuned"]), {}, 1, given, "0", model_yaml_config={"threads": 1}))
+    context = Context("intent", str(folders["tuned"]), {}, 1, given, "0", model_yaml_config={"threads": 1})
+    context.metrics = mock.Mock()
+    service.initialize(context)
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
     assert isinstance(service.model, CudaModel)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+from pathlib import Path
 
 import intent_cpu
 import pytest
@@ -12,16 +13,26 @@ import tiny
 import torch
 from intent_cpu import IntentCpu
 from intent_service import raw, threads_of
+from ts import configs
 from ts.context import Context, RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from ts.utils.util import list_classes_from_module
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def metrics():
+    """TorchServe's own, as a worker makes them."""
+    found = MetricsCacheYamlImpl(config_file_path=str(Path(configs.__path__[0]) / "metrics.yaml"))
+    found.initialize_cache()
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, metrics):
     folder = tiny.tiny_artefact(tmp_path_factory.mktemp("service") / "artefact")
     made, root = IntentCpu(), logging.getLogger()
     level, threads = root.level, torch.get_num_threads()
-    made.initialize(Context("intent", str(folder), {}, 1, None, "0", model_yaml_config={"threads": 1}))
+    made.initialize(Context("intent", str(folder), {}, 1, None, "0", metrics=metrics, model_yaml_config={"threads": 1}))
     assert root.level == logging.WARNING
     assert torch.get_num_threads() == 1
     yield made
@@ -46,6 +57,14 @@ def test_an_answer_has_status_headers_and_body(service):
     assert headers["Content-Type"] == "application/json"
     assert headers["Server-Timing"].startswith("tokenize;dur=")
     assert json.loads(body)["model"] == "tiny"
+
+
+def test_a_metric_that_nobody_reads_is_not_written_out(service, metrics, caplog):
+    with caplog.at_level(logging.INFO):
+        metrics.add_time("PredictionTime", 1.0)
+        assert not caplog.records
+        metrics.add_counter("Requests", 1)  # others still are, so this looks where it should
+        assert caplog.records
 
 
 def test_each_request_of_a_batch_gets_its_own_answer(service):
