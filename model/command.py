@@ -14,6 +14,10 @@ from missing_device import MissingDevice
 from model.problem import BuildProblem, UserProblem
 
 
+# Eight seconds of a core. Java compiles for good what has run five thousand times and more (docs/decisions/0105).
+WARM_REQUESTS = 10_000
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as every other problem is said, instead of after its whole usage."""
 
@@ -104,6 +108,14 @@ def add_start(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cpus", default=None, metavar="LIST", help="cores that the server may use, such as 0,2-3")
     command.add_argument("--timeout", type=positive, default=None, metavar="S",
                          help="seconds to wait (default 120, on an accelerator 600)")  # fmt: skip
+    command.add_argument(
+        "--warm-requests",
+        type=count,
+        default=WARM_REQUESTS,
+        metavar="N",
+        help="sent before it is called ready, without use of the model, since Java is slow until it has compiled "
+        f"what runs often (default {WARM_REQUESTS}; 0: none)",
+    )
     add_state(command)
     add_check(command)
     command.set_defaults(run=run_start)
@@ -171,6 +183,7 @@ def run_start(options: argparse.Namespace) -> int:
             cpus=options.cpus,
             state=options.state,
             timeout_s=options.timeout,
+            warm_requests=options.warm_requests,
         )
     )
 
@@ -203,6 +216,11 @@ def run_status(options: argparse.Namespace) -> int:
 def positive(text: str) -> int:
     """Return a whole number from 1."""
     return between(text, 1, None)
+
+
+def count(text: str) -> int:
+    """Return a whole number from 0."""
+    return between(text, 0, None)
 
 
 def seconds(text: str) -> float:

@@ -23,7 +23,7 @@ from model.problem import BuildProblem, UserProblem
 from model.process import boot_id, end_group, members, start_ticks
 from model.processor import processor
 from model.recipes import require_target
-from model.server import LOG, Server, java_pid, launch, wait_until_ready
+from model.server import LOG, Server, java_pid, launch, wait_until_ready, warm_up
 
 GRACE_S = 20.0
 TEMP_PREFIX = "intent-"
@@ -44,10 +44,11 @@ class Wish:
     cpus: str | None
     state: Path
     timeout_s: int | None
+    warm_requests: int
 
 
 def start(wish: Wish) -> int:
-    """Start a server; return 0 when each of its models has answered a real request.
+    """Start a server; return 0 when each of its models has answered a real request, and Java has warmed up.
 
     Raises UserProblem, MissingDevice or BuildProblem.
     """
@@ -73,6 +74,7 @@ def start(wish: Wish) -> int:
         record.update(pid=process.pid, pgid=process.pid, start_ticks=start_ticks(process.pid))
         write_record(record, state)
         wait_until_ready(server, process, timeout_of(wish))
+        warm_up(server, wish.warm_requests)
     except BaseException as error:
         clean_up(record, state)
         if isinstance(error, (BuildProblem, KeyboardInterrupt)):

@@ -153,6 +153,24 @@ def ask(server: Server, name: str) -> http.client.HTTPConnection | None:
     return None
 
 
+def warm_up(server: Server, requests: int) -> None:
+    """Send bodies that the handler refuses, so that the way there and back is compiled before anybody measures it.
+
+    Java compiles what has run some thousands of times; until then it is slow, and its compiler takes cores from the model.
+    Raises OSError or http.client.HTTPException where the server does not answer.
+    """
+    from tqdm import tqdm  # not at the top: stopping a server needs no package
+
+    connection = http.client.HTTPConnection(HOST, server.ports["inference"], timeout=30)
+    headers = {"Authorization": f"Bearer {token_of('inference', server.state)}"}
+    try:
+        for _ in tqdm(range(requests), desc="warming up", unit=" requests", disable=None, leave=False):
+            connection.request("POST", f"/predictions/{next(iter(server.models))}", b"no JSON", headers)
+            connection.getresponse().read()
+    finally:
+        connection.close()
+
+
 def has_answer(connection: http.client.HTTPConnection) -> bool:
     """Tell whether an answer arrives within a moment. The request keeps its place: asking anew would fill the queue."""
     return bool(select.select([connection.sock], [], [], TICK_S)[0])

@@ -19,7 +19,7 @@ import pytest
 import tiny
 
 from model import ROOT, java, ports, process, server
-from model.command import main
+from model.command import WARM_REQUESTS, main
 from model.problem import UserProblem
 from model.serve import Wish, cores_of, read_record
 
@@ -37,7 +37,9 @@ def state(tmp_path):
 
 
 def start(archive, state, *more):
-    return main(["serve", "start", "--archive", str(archive), "--state", str(state), "--port", "0", *more])
+    return main(
+        ["serve", "start", "--archive", str(archive), "--state", str(state), "--port", "0", "--warm-requests", "0", *more]
+    )
 
 
 def leftovers(state, folders_before):
@@ -142,7 +144,24 @@ def urgency(archive):
 
 
 def test_several_models_are_served_by_one_server_each_under_its_name(archive, urgency, state, capsys):
-    assert main(["serve", "start", "--archive", str(archive), str(urgency), "--state", str(state), "--port", "0"]) == 0
+    assert (
+        main(
+            [
+                "serve",
+                "start",
+                "--archive",
+                str(archive),
+                str(urgency),
+                "--state",
+                str(state),
+                "--port",
+                "0",
+                "--warm-requests",
+                "0",
+            ]
+        )
+        == 0
+    )
     record = json.loads((state / "server.json").read_text())
     assert {name: made["archive"] for name, made in record["models"].items()} == {
         "intent": str(archive.resolve()), "urgency": str(urgency.resolve())
@@ -174,7 +193,19 @@ def test_archives_that_cannot_be_served_together_are_refused(archive, urgency, s
         (archive, "is served as intent already"),
         (shutil.copy(urgency, tmp_path), "TorchServe takes all its archives from one folder"),
     ):
-        arguments = ["serve", "start", "--archive", str(archive), str(second), "--state", str(state), "--port", "0"]
+        arguments = [
+            "serve",
+            "start",
+            "--archive",
+            str(archive),
+            str(second),
+            "--state",
+            str(state),
+            "--port",
+            "0",
+            "--warm-requests",
+            "0",
+        ]
         assert main(arguments) == 2
         assert problem in one_line(capsys.readouterr().err)
     assert not state.exists()
@@ -297,6 +328,29 @@ def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(archive, sta
     assert start(slow, state, "--timeout", "6") == 1
     assert "no answer within 6 s" in one_line(capsys.readouterr().err)
     assert leftovers(state, before) == ([], set())
+
+
+def test_a_server_warms_up_by_requests_that_the_model_never_sees(archive, state, capfd):
+    assert (
+        main(["serve", "start", "--archive", str(archive), "--state", str(state), "--port", "0", "--warm-requests", "7"])
+        == 0
+    )
+    record = json.loads((state / "server.json").read_text())
+    keys = json.loads((state / "key_file.json").read_text())
+    answered = metric(record, keys["management"]["key"], "ts_inference_requests_total")
+    assert answered == 7 + 1  # and the question whether it is ready
+    refused = metric(record, keys["management"]["key"], "Requests4XX_total")
+    assert refused == 7
+    assert "warming up" not in capfd.readouterr().err  # a bar is for terminals
+
+
+def metric(record, token, name):
+    """Return the sum of a counter on the server's metrics port."""
+    connection = http.client.HTTPConnection("127.0.0.1", record["ports"]["metrics"], timeout=30)
+    connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -430,4 +484,4 @@ def test_a_wish_is_what_the_command_line_says(archive, state, monkeypatch):
     seen = []
     monkeypatch.setattr("model.serve.start", lambda made: seen.append(made) or 0)
     assert main(["serve", "start", "--archive", str(archive), "--state", str(state)]) == 0
-    assert seen == [Wish("cpu", (archive,), 8080, None, 1, None, state, None)]
+    assert seen == [Wish("cpu", (archive,), 8080, None, 1, None, state, None, WARM_REQUESTS)]
