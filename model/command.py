@@ -13,7 +13,6 @@ from missing_device import MissingDevice
 
 from model.problem import BuildProblem, UserProblem
 
-
 # Eight seconds of a core. Java compiles for good what has run five thousand times and more (docs/decisions/0105).
 WARM_REQUESTS = 10_000
 
