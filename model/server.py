@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import os
@@ -157,7 +158,7 @@ def warm_up(server: Server, requests: int) -> None:
     """Send bodies that the handler refuses, so that the way there and back is compiled before anybody measures it.
 
     Java compiles what has run some thousands of times; until then it is slow, and its compiler takes cores from the model.
-    Raises OSError or http.client.HTTPException where the server does not answer.
+    Raises BuildProblem where one is not refused, OSError or http.client.HTTPException where the server does not answer.
     """
     from tqdm import tqdm  # not at the top: stopping a server needs no package
 
@@ -166,7 +167,10 @@ def warm_up(server: Server, requests: int) -> None:
     try:
         for _ in tqdm(range(requests), desc="warming up", unit=" requests", disable=None, leave=False):
             connection.request("POST", f"/predictions/{next(iter(server.models))}", b"no JSON", headers)
-            connection.getresponse().read()
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != http.HTTPStatus.BAD_REQUEST:
+                raise BuildProblem(f"warming up: a request without JSON was answered with {answer.status}, not 400")
     finally:
         connection.close()
 

@@ -100,10 +100,7 @@ def real(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     state = folder / "state"
     archive = tiny.tiny_archive(folder)
-    assert (
-        main(["serve", "start", "--archive", str(archive), "--state", str(state), "--port", "0", "--warm-requests", "0"])
-        == 0
-    )
+    assert main(tiny.start_command(state, archive)) == 0
     record = json.loads((state / "server.json").read_text())
     yield record, json.loads((state / "key_file.json").read_text())["inference"]["key"]
     assert main(["serve", "stop", "--state", str(state)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -20,7 +22,7 @@ import tiny
 
 from model import ROOT, java, ports, process, server
 from model.command import WARM_REQUESTS, main
-from model.problem import UserProblem
+from model.problem import BuildProblem, UserProblem
 from model.serve import Wish, cores_of, read_record
 
 
@@ -37,9 +39,7 @@ def state(tmp_path):
 
 
 def start(archive, state, *more):
-    return main(
-        ["serve", "start", "--archive", str(archive), "--state", str(state), "--port", "0", "--warm-requests", "0", *more]
-    )
+    return main([*tiny.start_command(state, archive), *more])
 
 
 def leftovers(state, folders_before):
@@ -144,24 +144,7 @@ def urgency(archive):
 
 
 def test_several_models_are_served_by_one_server_each_under_its_name(archive, urgency, state, capsys):
-    assert (
-        main(
-            [
-                "serve",
-                "start",
-                "--archive",
-                str(archive),
-                str(urgency),
-                "--state",
-                str(state),
-                "--port",
-                "0",
-                "--warm-requests",
-                "0",
-            ]
-        )
-        == 0
-    )
+    assert main(tiny.start_command(state, archive, urgency)) == 0
     record = json.loads((state / "server.json").read_text())
     assert {name: made["archive"] for name, made in record["models"].items()} == {
         "intent": str(archive.resolve()), "urgency": str(urgency.resolve())
@@ -193,19 +176,7 @@ def test_archives_that_cannot_be_served_together_are_refused(archive, urgency, s
         (archive, "is served as intent already"),
         (shutil.copy(urgency, tmp_path), "TorchServe takes all its archives from one folder"),
     ):
-        arguments = [
-            "serve",
-            "start",
-            "--archive",
-            str(archive),
-            str(second),
-            "--state",
-            str(state),
-            "--port",
-            "0",
-            "--warm-requests",
-            "0",
-        ]
+        arguments = tiny.start_command(state, archive, second)
         assert main(arguments) == 2
         assert problem in one_line(capsys.readouterr().err)
     assert not state.exists()
@@ -340,6 +311,21 @@ def test_a_server_warms_up_before_it_is_called_ready(archive, state, capfd):
     answered = metric(record, keys["management"]["key"], "ts_inference_requests_total")
     assert answered == 7 + 1  # and the question whether it is ready
     assert "warming up" not in capfd.readouterr().err  # a bar is for terminals
+
+
+def test_a_warm_up_that_is_answered_otherwise_than_refused_ends_the_start(tmp_path):
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_error(503)
+
+    (tmp_path / "key_file.json").write_text(json.dumps({"inference": {"key": "secret"}}))
+    with http.server.HTTPServer(("127.0.0.1", 0), Broken) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        given = {"inference": listener.server_port}
+        made = server.Server({"intent": tmp_path}, tmp_path, tmp_path, tmp_path, given, 1, 1, {0})
+        with pytest.raises(BuildProblem, match="a request without JSON was answered with 503, not 400"):
+            server.warm_up(made, 3)
+        listener.shutdown()
 
 
 def metric(record, token, name):

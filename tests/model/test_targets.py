@@ -272,21 +272,7 @@ def test_torchserve_runs_one_worker_per_neuroncore(order, tmp_path, monkeypatch,
         machine.neuron_folder(tmp_path / "server", 2)
         monkeypatch.setenv("NEURON_DOUBLE", str(tmp_path / "server" / "cores"))
         monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
-        started = [
-            "serve",
-            "start",
-            "--target",
-            "inf2",
-            "--archive",
-            str(archived),
-            "--state",
-            str(state),
-            "--port",
-            "0",
-            "--warm-requests",
-            "0",
-        ]
-        assert main(started) == 0
+        assert main([*tiny.start_command(state, archived), "--target", "inf2"]) == 0
     try:
         record = json.loads((state / "server.json").read_text())
         assert (record["target"], record["workers"]) == ("inf2", 2)

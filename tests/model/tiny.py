@@ -83,3 +83,9 @@ def tiny_archive(folder: Path, target: str = "cpu") -> Path:
     source = tiny_checkpoint(folder / "tiny")
     recipe = PLAIN.get(target, "tuned")
     return build(Order(str(source), target, recipe, tiny_corpus(folder), 1, folder / "store", None))
+
+
+def start_command(state: Path, *archives: Path) -> list[str]:
+    """Return the arguments that serve archives on free ports at once, without a warm-up that no test looks at."""
+    named = [str(archive) for archive in archives]
+    return ["serve", "start", "--archive", *named, "--state", str(state), "--port", "0", "--warm-requests", "0"]
