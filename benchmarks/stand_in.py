@@ -53,6 +53,11 @@ def stall(every_s: float, held_s: float, epoch_s: float) -> Law:
     return due_s
 
 
+def later(law: Law, delay_s: float) -> Law:
+    """The same, each answer so much later: a network, not a queue. A generator a little late then hardly matters."""
+    return lambda arrived_s: law(arrived_s) + delay_s
+
+
 def single_server(service_s: Callable[[], float]) -> Law:
     """A queue with one server: first come, first served, service times as drawn (M/M/1, M/D/1 under Poisson arrivals)."""
     free_s = 0.0
@@ -168,6 +173,9 @@ def main() -> None:
     parser.add_argument(
         "--service", type=float, default=0.002, help="mm1, md1: mean service time in seconds (default: %(default)g)"
     )
+    parser.add_argument(
+        "--delay", type=float, default=0.0, help="all: seconds by which each answer comes later (default: %(default)g)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="mm1: seed of the service times (default: %(default)s)")
     parser.add_argument(
         "--spin",
@@ -179,7 +187,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     try:
-        serve(listener, _law(options), options.spin)
+        serve(listener, later(_law(options), options.delay) if options.delay else _law(options), options.spin)
     except KeyboardInterrupt:
         listener.close()
 

@@ -15,6 +15,9 @@ from tests.chatload.browsing import complaints, size
 from tests.chatload.runs import content, free_port, rows_of, wait_until
 
 SCENARIO = "locustfiles/capacity.py"
+# A run's limit on lag is a tenth of its latency: with these servers one that a machine keeps which is busy with other tests.
+DISTANT = ("null", "--delay", "0.3")
+DISTANT_QUEUE = ("md1", "--service", "0.02", "--delay", "0.2")
 SHORT = ("--headless", "--warmup", "500ms", "--probe-time", "3s", "--precision", "40%", "--rate", "20")
 
 
@@ -24,12 +27,12 @@ def found_in(folder: Path) -> dict:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, count):
-    """M/D/1 of 20 ms: its p90 passes 150 ms at 42/s of 50/s. Probes of three seconds do not say more than roughly."""
+    """M/D/1 of 20 ms, and 200 ms beside it: p90 passes 350 ms at 42/s of 50/s. Short probes say no more than roughly."""
     assert queueing.md1_latency_percentile_s(42, 0.02, 0.9) == pytest.approx(0.15, rel=0.05)
-    host, port = stand_in("md1", "--service", "0.02"), str(free_port())
+    host, port = stand_in(*DISTANT_QUEUE), str(free_port())
     processes = ("--processes", "2", "--master-bind-port", port, "--master-port", port) if count == 2 else ()
     done = locust.run(
-        *SHORT, "--host", host, "--objective", "p90<150ms,errors<5%", *processes, scenario=SCENARIO, timeout_s=150
+        *SHORT, "--host", host, "--objective", "p90<350ms,errors<5%", *processes, scenario=SCENARIO, timeout_s=150
     )
     found = found_in(locust.results)
     assert "Traceback" not in done.stdout + done.stderr
@@ -49,7 +52,7 @@ def test_a_search_finds_the_capacity_of_a_server_roughly(stand_in, locust, count
 
 
 def test_an_interrupted_search_keeps_its_probes(stand_in, locust):
-    process = locust.start(*SHORT, "--host", stand_in("null"), "--objective", "p99<900ms", scenario=SCENARIO)
+    process = locust.start(*SHORT, "--host", stand_in(*DISTANT), "--objective", "p99<900ms", scenario=SCENARIO)
     wait_until(lambda: (locust.results / "probe-02" / "parts").exists() and rows_of(locust.results / "probe-02") > 20, 40)
     os.kill(process.pid, signal.SIGINT)
     done = locust.wait(process)
@@ -109,7 +112,7 @@ def test_a_search_can_be_asked_for_and_stopped_from_within_the_web_ui(stand_in, 
     scenario = locust.folder / "calm.py"
     scenario.write_text(FROM_THE_PAGE)
     port = ("--web-port", str(free_port()))
-    process = locust.start("--host", stand_in("null"), "--rate", "50", *port, scenario=str(scenario))
+    process = locust.start("--host", stand_in(*DISTANT), "--rate", "50", *port, scenario=str(scenario))
     wait_until(lambda: (locust.results / "report.html").exists(), 40)
     process.send_signal(signal.SIGTERM)
     done = locust.wait(process)
@@ -126,7 +129,7 @@ ROWS = "return [...document.getElementById('probes').rows].map(r => [...r.cells]
 def test_a_search_from_the_page_to_its_end(stand_in, locust, browser):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = locust.start("--host", stand_in("md1", "--service", "0.02"), "--web-port", str(port), *SHORT[1:])
+    process = locust.start("--host", stand_in(*DISTANT_QUEUE), "--web-port", str(port), *SHORT[1:])
     wait_until(lambda: _answers(url))
     browser.get("about:blank")  # a page of another test may still ask its server, which has gone
     complaints(browser)
@@ -135,7 +138,7 @@ def test_a_search_from_the_page_to_its_end(stand_in, locust, browser):
     wait_until(lambda: browser.execute_script("return document.documentElement.dataset.seen") is not None)
     field = browser.find_element("name", "objective")
     field.clear()
-    field.send_keys("p90<150ms,errors<5%")
+    field.send_keys("p90<350ms,errors<5%")
     browser.find_element("css selector", "button[value=search]").click()
     wait_until(lambda: browser.execute_script(ROWS), 60)
     wait_until(lambda: browser.find_element("id", "search-state").text.startswith("found: "), 120)
