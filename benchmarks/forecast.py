@@ -1,7 +1,9 @@
 """How near a forecast comes to what is measured afterwards: TorchServe at 40, 60 and 80 % of capacity, calibrated at 20 %.
 
     python -m benchmarks.forecast model_store/intent-minilm-cpu-tuned.mar [SETS [FOLDER]]      23 minutes a set
-    python -m benchmarks.forecast again FOLDER      forecasts anew from kept runs, with the machine's wander and without
+    python -m benchmarks.forecast again FOLDER      forecasts anew from kept runs: as it is, without haste, without wander
+
+A calibration's rate varies about its mean, 20 % of full load, as corpus/calibration.txt says.
 
 TorchServe with one worker on core 1, the generator on core 0. Each rate has a calibration of its own right before it, since
 machines change from minute to minute. Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
@@ -25,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks.engine import ROOT, processor
 from benchmarks.overhead import CORPUS, on_core, saturated, warm_up
-from chatload import calibrated, forecast, objective, wander
+from chatload import calibrated, forecast, haste, objective, wander
 from model.process import members
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
@@ -35,6 +37,7 @@ CALIBRATION_S = 120
 # Queues answer in bursts: the nearer to capacity, the longer a run that bounds its p99.
 MEASURED_S = {0.4: 150, 0.6: 150, 0.8: 300}
 WARMUP_S = 5
+CALIBRATION_ARRIVALS = "profile:file=corpus/calibration.txt,span=15s"
 OBJECTIVE = "p99<100ms,errors<1%"
 QUEUE = 100
 NEAR = 0.15
@@ -48,11 +51,20 @@ class Server:
     token_file: str
 
 
-def run(server: Server, rate: float, seconds: int, seed: int, results: Path) -> dict:
+def run(server: Server, rate: float, seconds: int, seed: int, results: Path, arrivals: str = "poisson") -> dict:
     """The content of an open-loop run."""
     options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", server.url]
     options += ["--token-file", server.token_file, "--rate", f"{rate:.4g}", "--seed", str(seed), "--objective", OBJECTIVE]
-    options += ["--run-time", f"{seconds + WARMUP_S}s", "--warmup", f"{WARMUP_S}s", "--corpus", str(CORPUS)]
+    options += [
+        "--arrivals",
+        arrivals,
+        "--run-time",
+        f"{seconds + WARMUP_S}s",
+        "--warmup",
+        f"{WARMUP_S}s",
+        "--corpus",
+        str(CORPUS),
+    ]
     on_core(GENERATOR_CORE, "locust", *options, "--results", str(results))
     return json.loads((results / "run.json").read_text())
 
@@ -68,27 +80,28 @@ def ask(calibration: Path, rate: float, seconds: int) -> dict:
 
 
 def again(folder: Path) -> None:
-    """Prints what this code forecasts from kept runs: as it is, and as if the machine's pace were steady."""
-    print("| asked for | forecast | pace taken as steady | measured | / measured | / middle | | wander |")
-    print("|---|---|---|---|---|---|---|---|")
+    """Prints what this code forecasts from kept runs: as it is, without haste, and with no wander either."""
+    print(
+        "| asked for | forecast | without haste | without wander, too | measured | / measured | / middle | | haste | wander |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for calibrated_in in sorted(folder.glob("calibration-*")):
         measured = json.loads((folder / f"measured-{calibrated_in.name.rpartition('-')[2]}" / "run.json").read_text())
         run, rate = calibrated.read(calibrated_in, 1), measured["run"]["rate"]
         traffic = forecast.at_rate("poisson", rate, measured["run"]["duration_s"] + WARMUP_S)
-        steady = replace(
-            run.calibration,
-            wander=wander.STEADY,
-            idle_calm=np.ones_like(run.calibration.idle_calm),
-            queued_calm=np.ones_like(run.calibration.queued_calm),
-        )
+        found = run.calibration
+        even = replace(found, haste=haste.NONE)
+        calm = {"idle_calm": np.ones_like(found.idle_calm), "queued_calm": np.ones_like(found.queued_calm)}
+        steady = replace(even, wander=wander.STEADY, **calm)
         p99 = objective.parse("p99<100ms")[0]
-        said, flat = (
+        said, *others = (
             asdict(forecast.of_clause(one, traffic, forecast.Fleet(1, "random", QUEUE, run.timeout_s), p99, 1))
-            for one in (run.calibration, steady)
+            for one in (found, even, steady)
         )
         seen = measured["summary"]["latency_ms"]["p99"]
-        cells = [f"{rate:.0f}/s", spread(said), spread(flat), spread(seen), *against(said, seen)]
-        print(f"| {' | '.join([*cells, f'{math.sqrt(run.calibration.wander.variance):.1%}'])} |")
+        cells = [f"{rate:.0f}/s", *map(spread, [said, *others, seen]), *against(said, seen)]
+        pace = f"{found.haste.slope * found.haste.most:.2f}", f"{math.sqrt(found.wander.variance):.1%}"
+        print(f"| {' | '.join([*cells, *pace])} |")
 
 
 def against(said: dict, seen: dict) -> list[str]:
@@ -133,7 +146,7 @@ def measure(server: Server, sets: int, folder: Path) -> None:
     capacity = 0.0
     for step, share in enumerate(tqdm(sets * SHARES, desc="forecasts", disable=None)):
         calibration_folder = folder / f"calibration-{step}"
-        calibration = run(server, quiet, CALIBRATION_S, 2 * step + 1, calibration_folder)
+        calibration = run(server, quiet, CALIBRATION_S, 2 * step + 1, calibration_folder, CALIBRATION_ARRIVALS)
         if share == SHARES[0]:
             capacity = ask(calibration_folder, quiet, CALIBRATION_S)["capacity"]["value"]
         seconds = MEASURED_S[share]

@@ -18,8 +18,9 @@ core is awake and fast. ``swing`` compares such requests with the first ones of 
 An answer that leaves late, because its worker already runs the next request on the same core, makes that next one look
 short: what is far out of all others beside the server's timings is not taken for time in the worker (_winsorised).
 
-Times that are long or short for their length and state come in stretches: the machine's pace wanders (wander). A time drawn
-by itself is therefore first calmed, freed of the part of its stray that is the wander's, which the simulation gives back.
+A worker that has had more to do lately is faster than another after the same rest (haste). Times that are long or short for
+their length and state come in stretches: the machine's pace wanders (wander). A time drawn by itself is therefore first
+freed of its haste and of the part of its stray that is the wander's; the simulation gives both back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from heapq import heapreplace
 
 import numpy as np
 
-from chatload import samples, simulation, wander
+from chatload import haste, samples, simulation, wander
+from chatload.haste import Haste
 from chatload.units import format_share
 from chatload.wander import Wander
 
@@ -58,7 +60,8 @@ class Calibration:
     the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
     back: ``queued_s``, their time in the worker, ``queued_server_s``, ``queued_letters``, and ``later``, whether the one
     before them on that worker had been queued too. ``idle_calm`` and ``queued_calm`` is what each time is multiplied with to
-    free it of ``wander``. ``idle_share`` is how many of all were idle ones, ``rate`` arrivals per second.
+    free it of ``wander``; ``idle_load`` and ``queued_load`` the load before each, which ``haste`` follows. ``idle_share`` is
+    how many of all were idle ones, ``rate`` arrivals per second.
     """
 
     rest_s: np.ndarray
@@ -71,7 +74,10 @@ class Calibration:
     later: np.ndarray
     idle_calm: np.ndarray
     queued_calm: np.ndarray
+    idle_load: np.ndarray
+    queued_load: np.ndarray
     wander: Wander
+    haste: Haste
     idle_share: float
     workers: int
     rate: float
@@ -132,30 +138,36 @@ class Calibration:
     @property
     def busy_s(self) -> float:
         """The mean time in a worker that does not rest: that of full load."""
-        return float(self.swinging_s.mean() if self.separated else self.occupied_s.mean())
+        times_s, load = (self.swinging_s, self.queued_load) if self.separated else (self.occupied_s, self.idle_load)
+        return float((times_s * self.haste.factors(np.full(1, np.inf)) / self.haste.factors(load)).mean())
 
     @property
     def utilisation(self) -> float:
         """The workers' share of time in use."""
-        queued_s = float(self.queued_s.mean()) if self.separated else self.busy_s
-        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * queued_s
+        queued_s = self.queued_s if self.separated else self.occupied_s
+        mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * float(queued_s.mean())
         return self.rate * mean_s / self.workers
 
     def service(self, count: int, generator: np.random.Generator) -> simulation.Service:
         """Times in a worker for ``count`` arrivals, drawn from the requests that found one in the same state.
 
-        They are those of a machine whose pace does not wander.
+        They are those of a machine whose pace does not wander, without any load before.
         """
-        occupied_s, rests_s = _calmed(self.occupied_s, self.idle_calm), self.rests_s
+        occupied_s, rests_s = _calmed(self.occupied_s, self.idle_calm) / self.haste.factors(self.idle_load), self.rests_s
         if not self.separated:
             return simulation.Service(generator.choice(occupied_s, size=(1, count)))
-        group, swinging_s = self.rest_group, _calmed(self.swinging_s, self.queued_calm)
+        group = self.rest_group
+        swinging_s = _calmed(self.swinging_s, self.queued_calm) / self.haste.factors(self.queued_load)
         states = [
             swinging_s,
             swinging_s / self.swing,
             *(occupied_s[group == number] for number in range(1, len(rests_s) + 1)),
         ]
         return simulation.Service(np.array([generator.choice(times_s, size=count) for times_s in states]), rests_s.tolist())
+
+    def pace(self, moments_s: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """How many times as long such times take on one instance that gets arrivals at ``moments_s``."""
+        return self.wander.factors(moments_s, generator) * self.haste.factors(haste.loads(moments_s, self.workers))
 
     def resampled(self, generator: np.random.Generator) -> Calibration:
         """Another run as this one could have been (bootstrap): the same number of requests of each kind, drawn anew."""
@@ -173,6 +185,9 @@ class Calibration:
             later=self.later[queued],
             idle_calm=self.idle_calm[idle],
             queued_calm=self.queued_calm[queued],
+            idle_load=self.idle_load[idle],
+            queued_load=self.queued_load[queued],
+            haste=self.haste.resampled(generator),
         )
 
     def by_length(self) -> list[tuple[int, float]]:
@@ -194,7 +209,7 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
     rows, inside = rows[answered], inside[answered]
     letters = np.asarray(lengths)[rows["utterance"]]
     server_s = (rows["tokenize_ms"].astype(float) + rows["infer_ms"]) / 1e3
-    free_s = _free_s(rows["done_s"], workers)
+    free_s, load = _free_s(rows["done_s"], workers), haste.loads(rows["sent_s"], workers)
     whole_s = rows["done_s"] - rows["sent_s"]
     idle = inside & (rows["sent_s"] >= free_s)
     if np.count_nonzero(idle) < _FEWEST_IDLE:
@@ -216,14 +231,17 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
         (_in_a_row(rows["sent_s"] < free_s) > workers)[queued],
         np.ones(np.count_nonzero(idle)),
         np.ones(np.count_nonzero(queued)),
+        load[idle],
+        load[queued],
         wander.STEADY,
+        haste.NONE,
         np.count_nonzero(idle) / np.count_nonzero(inside),
         workers,
         np.count_nonzero(inside) / (end_s - start_s),
     )
     _check_queue(found)
     _check_utilisation(found)
-    return _with_wander(found, rows["sent_s"][idle], rows["sent_s"][queued])
+    return _with_pace(found, rows["sent_s"][idle], rows["sent_s"][queued], haste.varied(load[inside], workers))
 
 
 def _check_answers(rows: np.ndarray, answered: np.ndarray, inside: np.ndarray) -> None:
@@ -267,24 +285,31 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
     return np.clip(values, lower - far, upper + far)
 
 
-def _with_wander(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray) -> Calibration:
-    """The same with its wander, and with what frees each time of it."""
-    moments_s, strays = np.concatenate([idle_sent_s, queued_sent_s]), _strays(found)
+def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray, varied: bool) -> Calibration:
+    """The same with its haste and its wander, and with what frees each time of the latter. ``varied``: the load did."""
+    moments_s = np.concatenate([idle_sent_s, queued_sent_s])
+    strays, load = _strays(found, _logarithms(found)), _strays(found, np.concatenate([found.idle_load, found.queued_load]))
     order = np.argsort(moments_s, kind="stable")
+    hastening = haste.fit(strays[order], load[order], 1 / found.busy_s) if varied else haste.NONE
+    strays = strays - hastening.slope * load
     wandering = wander.fit(moments_s[order], strays[order])
     left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0
     idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(idle_sent_s)])
-    return replace(found, wander=wandering, idle_calm=idle_calm, queued_calm=queued_calm)
+    return replace(found, haste=hastening, wander=wandering, idle_calm=idle_calm, queued_calm=queued_calm)
 
 
-def _strays(found: Calibration) -> np.ndarray:
-    """The logarithm of each time in a worker less what is usual for its state and length; first those that found it idle."""
+def _logarithms(found: Calibration) -> np.ndarray:
+    """Those of the times in a worker; first of the requests that found it idle."""
     times_s = np.concatenate([found.occupied_s, found.queued_s])
+    return np.log(np.maximum(times_s, _SHORTEST * times_s.mean()))
+
+
+def _strays(found: Calibration, values: np.ndarray) -> np.ndarray:
+    """Values of the requests, in that order, less what is usual for a request's state and length."""
     letters = np.concatenate([found.letters, found.queued_letters]).astype(float)
     state = np.concatenate([found.rest_group + 1, found.later])  # 0 and 1: a first and a later one of a queue
-    logarithms = np.log(np.maximum(times_s, _SHORTEST * times_s.mean()))
     terms = np.column_stack([letters, letters**2, *(state == number for number in range(state.max() + 1))])
-    return logarithms - terms @ np.linalg.lstsq(terms, logarithms)[0]
+    return values - terms @ np.linalg.lstsq(terms, values)[0]
 
 
 def _calmed(times_s: np.ndarray, calm: np.ndarray) -> np.ndarray:

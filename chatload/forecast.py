@@ -166,7 +166,7 @@ def latencies_ms(calibration: Calibration, traffic: Traffic, fleet: Fleet, seed:
     service = calibration.service(len(arrivals_s), generator)
     instance = simulation.Instance(calibration.workers, fleet.queue_limit, fleet.timeout_s, calibration.pass_s)
     latency_s = simulation.fleet_latencies_s(
-        arrivals_s, service, instance, fleet.instances, fleet.routing, generator, calibration.wander
+        arrivals_s, service, instance, fleet.instances, fleet.routing, generator, calibration.pace
     )
     return latency_s[traffic.first :] * 1e3
 

@@ -11,6 +11,7 @@ import numpy as np
 from chatload import table
 from chatload.calibration import Calibration
 from chatload.forecast import RUNS, Fleet, Forecast, Spread, Traffic, forecastable
+from chatload.haste import Haste
 from chatload.objective import Clause
 from chatload.units import format_duration, format_ms, format_share
 from chatload.wander import SCALES_S, Wander
@@ -124,6 +125,7 @@ def _measured(calibration: Calibration) -> list[str]:
         f"p50 {format_ms(np.quantile(occupied_ms, 0.5))}, p99 {format_ms(np.quantile(occupied_ms, 0.99))}",
         f"its median by the utterance's length in characters: {lengths}",
         f"the machine's pace: {_pace(calibration.wander)}",
+        f"a time in a worker by the load of the last second: {_haste(calibration.haste)}",
     ]
     if calibration.separated:
         by_rest = ", ".join(f"from {rest_ms:.1f} {format_ms(ms)}" for rest_ms, ms in _by_rest_ms(calibration))
@@ -145,6 +147,13 @@ def _pace(found: Wander) -> str:
     return f"wanders by {', '.join(by_scale)}" if by_scale else "steady as far as can be told"
 
 
+def _haste(found: Haste) -> str:
+    if not found.slope:
+        return "the same as far as can be told; a load that varies tells more"
+    tenth = math.exp(found.slope * found.most / 10) - 1
+    return f"{format_share(abs(tenth))} {'less' if tenth < 0 else 'more'} for each 10 % more of full load"
+
+
 def _by_rest_ms(calibration: Calibration) -> list[tuple[float, float]]:
     occupied_s, group = calibration.occupied_s, calibration.rest_group
     return [
@@ -157,8 +166,8 @@ def _assumed(question: Question) -> list[str]:
     """What no measurement stands behind."""
     lines = [
         f"{_count(question.calibration.workers, 'worker')} an instance, room for {question.fleet.queue_limit:,} to wait",
-        "times in a worker depend on its rest and its swing, and on a pace that wanders as in the calibration, each "
-        "instance's by itself, but not otherwise on the load; no lag of the generator",
+        "times in a worker depend on its rest, its swing and the load of the last second, and on a pace that wanders as in "
+        "the calibration, each instance's by itself, but not otherwise on the load; no lag of the generator",
         "the calibration's mix of utterances",
     ]
     if not question.calibration.separated:

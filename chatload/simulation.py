@@ -15,7 +15,8 @@ from heapq import heappop, heappush, heapreplace
 
 import numpy as np
 
-from chatload.wander import STEADY, Wander
+# How many times as long things take on one instance at each of the moments at which it gets arrivals.
+Pace = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 
@@ -60,6 +61,11 @@ class Service:
         return Service(self.times_s * factors, self.rests_s)
 
 
+def even(moments_s: np.ndarray, _generator: np.random.Generator) -> np.ndarray:
+    """The pace of a machine that has but one."""
+    return np.ones(len(moments_s))
+
+
 def latencies_s(arrivals_s: np.ndarray, service: Service, instance: Instance) -> np.ndarray:
     """The latency of each arrival, in ascending order of time, at one instance; infinite: refused or timed out."""
     serve = _queue(instance, service.rests_s)
@@ -74,23 +80,23 @@ def fleet_latencies_s(
     instances: int,
     routing: str,
     generator: np.random.Generator,
-    wandering: Wander = STEADY,
+    pace: Pace = even,
 ) -> np.ndarray:
     """The same for ``instances`` equal ones behind a balancer that routes as one of ROUTINGS says.
 
     ``least-outstanding`` sends to one of those with the fewest requests that still have a customer, by lot among equals.
-    The pace of each wanders by itself.
+    Each goes at a ``pace`` of its own.
     """
     if instances == 1:
-        return latencies_s(arrivals_s, service.times(wandering.factors(arrivals_s, generator)), instance)
+        return latencies_s(arrivals_s, service.times(pace(arrivals_s, generator)), instance)
     if routing == "least-outstanding":
-        return _least_outstanding_s(arrivals_s, service, instance, instances, generator, wandering)
+        return _least_outstanding_s(arrivals_s, service, instance, instances, generator, pace)
     count = len(arrivals_s)
     chosen = generator.integers(instances, size=count) if routing == "random" else np.arange(count) % instances
     found_s = np.empty(count)
     for number in range(instances):
         mine = chosen == number
-        factors = wandering.factors(arrivals_s[mine], generator)
+        factors = pace(arrivals_s[mine], generator)
         found_s[mine] = latencies_s(arrivals_s[mine], service.of(mine).times(factors), instance)
     return found_s
 
@@ -127,14 +133,14 @@ def _least_outstanding_s(
     instance: Instance,
     instances: int,
     generator: np.random.Generator,
-    wandering: Wander,
+    pace: Pace,
 ) -> np.ndarray:
     queues = [_queue(instance, service.rests_s) for _ in range(instances)]
     outstanding = [0] * instances
     leaving: list[tuple[float, int]] = []
     lots = generator.random(len(arrivals_s)).tolist()
     # A pace is known as often as an instance gets an arrival.
-    paces = [wandering.factors(arrivals_s[::instances], generator).tolist() for _ in range(instances)]
+    paces = [pace(arrivals_s[::instances], generator).tolist() for _ in range(instances)]
     found_s = []
     for number, (at_s, for_s, lot) in enumerate(zip(arrivals_s.tolist(), service.by_arrival(), lots, strict=True)):
         while leaving and leaving[0][0] <= at_s:
@@ -142,8 +148,8 @@ def _least_outstanding_s(
         fewest = min(outstanding)
         equals = [which for which, count in enumerate(outstanding) if count == fewest]
         chosen = equals[int(lot * len(equals))]
-        pace = paces[chosen][number // instances]
-        latency_s = queues[chosen](at_s, [time_s * pace for time_s in for_s]) - at_s + instance.pass_s
+        factor = paces[chosen][number // instances]
+        latency_s = queues[chosen](at_s, [time_s * factor for time_s in for_s]) - at_s + instance.pass_s
         if latency_s < math.inf:  # a refused one is gone at once
             outstanding[chosen] += 1
             heappush(leaving, (at_s + min(latency_s, instance.timeout_s), chosen))

@@ -39,6 +39,7 @@ PURE = {
     "forecast",
     "forecast_report",
     "groups",
+    "haste",
     "health",
     "history",
     "junit",

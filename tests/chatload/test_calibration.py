@@ -7,6 +7,7 @@ import pytest
 
 from chatload import samples
 from chatload.calibration import Calibration, CalibrationError, calibrate
+from chatload.haste import NONE, Haste, loads
 from chatload.simulation import Instance, Service, latencies_s
 from chatload.wander import STEADY, Wander
 
@@ -23,19 +24,23 @@ def served(
     faster_s: float = 0.0,
     seed: int = 1,
     wandering: Wander = STEADY,
+    hastening: Haste = NONE,
+    peak: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(rows, true time in a worker) of requests to workers of 4 ms to 8 ms each, whose server tells all but HANDOVER_S.
 
     A request that finds a worker rested for 10 ms or longer takes ``slower_s`` longer, of which the server tells nothing;
-    one that is queued behind another that was, ``faster_s`` less, which the server tells. The pace is ``wandering``.
+    one that is queued behind another that was, ``faster_s`` less, which the server tells. The pace is ``wandering`` and
+    ``hastening``. In one of five parts of every 10 s the rate is ``peak`` times the mean, in the others the rest of it.
     """
     generator = np.random.default_rng(seed)
     count = int(load * workers * SECONDS / 0.006)
     found = np.zeros(count, samples.DTYPE)
-    sent_s = np.sort(generator.uniform(0, SECONDS, count))
+    part = generator.choice(5, size=count, p=[peak / 5] + 4 * [(1 - peak / 5) / 4])
+    sent_s = np.sort(10 * generator.integers(SECONDS / 10, size=count) + 2 * (part + generator.random(count)))
     found["utterance"] = generator.integers(len(LENGTHS), size=count)
     occupied_s = np.where(found["utterance"], 0.007, 0.005) + generator.uniform(-0.001, 0.001, count)
-    occupied_s *= wandering.factors(sent_s, generator)
+    occupied_s *= wandering.factors(sent_s, generator) * hastening.factors(loads(sent_s, workers))
     found["intended_s"], found["sent_s"] = sent_s, sent_s
     service = Service(np.array([occupied_s - faster_s, occupied_s, occupied_s, occupied_s + slower_s]), (0.0, 0.01))
     found["done_s"] = sent_s + latencies_s(sent_s, service, Instance(workers, 1000, np.inf, beside_s))
@@ -122,8 +127,8 @@ def test_times_that_the_server_does_not_tell_are_kept():
 def test_even_arrivals_have_groups_of_rest_too():
     alike = dict.fromkeys(("idle_s", "idle_server_s", "queued_s", "queued_server_s", "queued_letters"), np.ones(300))
     alike["later"] = np.arange(300) % 2 == 0
-    alike |= dict.fromkeys(("letters", "idle_calm", "queued_calm"), np.ones(300))
-    found = Calibration(**alike, rest_s=np.full(300, 0.02), wander=STEADY, idle_share=1.0, workers=1, rate=1.0)
+    alike |= dict.fromkeys(("letters", "idle_calm", "queued_calm", "idle_load", "queued_load"), np.ones(300))
+    found = Calibration(**alike, rest_s=np.full(300, 0.02), wander=STEADY, haste=NONE, idle_share=1.0, workers=1, rate=1.0)
     assert found.rests_s.tolist() == [0.0]
     assert found.service(5, np.random.default_rng(1)).times_s.shape == (3, 5)
 
@@ -184,6 +189,41 @@ def test_what_frees_a_time_of_the_wander_stays_with_it():
     other = found.resampled(np.random.default_rng(1))
     assert other.idle_calm.tolist() == [calm[idle_s] for idle_s in other.idle_s.tolist()]
     assert other.wander == found.wander
+
+
+HASTENING = Haste(10 * np.log(0.97) * 0.006, 0.0, 1 / 0.006)  # 3 % less for each 10 % of full load
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_a_load_that_varies_makes_faster_is_found_and_given_back(workers):
+    found = calibrate(served(0.2, workers, hastening=HASTENING, peak=3.0)[0], LENGTHS, workers, 0.0, SECONDS)
+    assert found.haste.slope == pytest.approx(HASTENING.slope, rel=0.15)
+    assert abs(found.haste.slope - HASTENING.slope) < 3 * found.haste.error
+    assert found.busy_s == pytest.approx(0.006 * np.exp(HASTENING.slope * found.haste.most), rel=0.04)
+    unloaded_s = found.service(20_000, np.random.default_rng(1)).times_s.mean(axis=1)
+    assert unloaded_s == pytest.approx(np.full(len(unloaded_s), 0.006), rel=0.04)
+    moments_s = np.arange(1, 4_000) / (0.6 * workers / 0.006)
+    paces = [found.pace(moments_s, np.random.default_rng(seed))[1_000:].mean() for seed in range(20)]
+    assert np.mean(paces) == pytest.approx(0.97**6, rel=0.05)
+
+
+def test_haste_is_found_within_its_error_beside_a_wandering_pace():
+    runs = [served(0.2, wandering=WANDERING, hastening=HASTENING, peak=3.0, seed=seed)[0] for seed in range(20)]
+    found = [calibrate(rows, LENGTHS, 1, 0.0, SECONDS).haste for rows in runs]
+    assert found.count(NONE) <= 4
+    assert sum(abs(one.slope - HASTENING.slope) < 2 * one.error for one in found if one != NONE) >= 15
+
+
+def test_a_steady_rate_tells_no_haste():
+    found = calibrate(served(0.3, wandering=WANDERING, hastening=HASTENING)[0], LENGTHS, 1, 0.0, SECONDS)
+    assert found.haste == NONE
+
+
+def test_chance_and_a_wandering_pace_are_no_haste():
+    runs = [served(0.2, wandering=WANDERING, peak=3.0, seed=seed)[0] for seed in range(20)]
+    hastes = [calibrate(rows, LENGTHS, 1, 0.0, SECONDS).haste for rows in runs]
+    assert hastes.count(NONE) >= 18
+    assert max(abs(found.slope) for found in hastes) < 0.5 * abs(HASTENING.slope)
 
 
 def refusal(rows: np.ndarray, workers: int = 1) -> str:

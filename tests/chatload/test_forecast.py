@@ -9,6 +9,7 @@ import pytest
 from chatload import objective, queueing
 from chatload.calibration import Calibration
 from chatload.forecast import Fleet, Forecast, ForecastError, Spread, Traffic, forecast, holds, latencies_ms, spread
+from chatload.haste import NONE, Haste, loads
 from chatload.simulation import Instance, Service, latencies_s
 from chatload.wander import STEADY, Wander
 
@@ -23,7 +24,8 @@ def exponential(count: int = 4_000, workers: int = 1, beside_s: float = 0.001) -
     rest_s, unknown_s = np.random.default_rng(2).exponential(0.1, count), np.zeros(count)
     letters, later, calm = np.full(count, 20), np.zeros(count, bool), np.ones(count)
     queued = service_s, unknown_s, letters, later
-    return Calibration(rest_s, service_s + beside_s, unknown_s, letters, *queued, calm, calm, STEADY, 1.0, workers, 10.0)
+    idle = rest_s, service_s + beside_s, unknown_s, letters
+    return Calibration(*idle, *queued, calm, calm, calm, calm, STEADY, NONE, 1.0, workers, 10.0)
 
 
 def make(rate: float, calibration: Calibration, fleet: Fleet = ONE, goal: str = "p95<20ms", count: int = 2_000) -> Forecast:
@@ -51,6 +53,20 @@ def test_a_machine_whose_pace_wanders_waits_as_long_as_one_that_does():
     said, steady = (make(200.0, one, count=20_000).latency_ms["p95"].value for one in (calibration, exponential()))
     assert said == pytest.approx(truth_ms, rel=0.15)
     assert steady < 0.85 * truth_ms
+
+
+def test_a_worker_that_load_makes_faster_is_forecast_so():
+    # A tenth of full load more takes 3 % off; the calibration saw each request after a load of one a second.
+    hastening = Haste(10 * math.log(0.97) * SERVICE_S, 0.0, 1 / SERVICE_S)
+    calibration = replace(exponential(beside_s=0.0), haste=hastening)
+    arrivals_s = np.random.default_rng(3).exponential(1 / 200, 400_000).cumsum()
+    service_s = np.random.default_rng(4).exponential(SERVICE_S, 400_000) * hastening.factors(loads(arrivals_s, 1))
+    truth_ms = 1e3 * np.quantile(latencies_s(arrivals_s, Service(service_s[np.newaxis]), Instance(1, 10**6, math.inf)), 0.95)
+    said, unknown = (make(200.0, one, count=20_000) for one in (calibration, exponential(beside_s=0.0)))
+    assert said.latency_ms["p95"].value == pytest.approx(truth_ms, rel=0.1)
+    assert unknown.latency_ms["p95"].value > 1.4 * truth_ms
+    assert said.full_load == pytest.approx(unknown.full_load / 0.97**10, rel=0.01)
+    assert said.full_load * said.utilisation == pytest.approx(200)
 
 
 def test_capacity_is_where_the_formula_meets_the_objective():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chatload import cost, objective, plan, queueing
 from chatload.calibration import Calibration
 from chatload.forecast import Spread
+from chatload.haste import NONE
 from chatload.plan import (
     GROWTH,
     MOST_INSTANCES,
@@ -41,7 +42,9 @@ def simulated(instance: str = "box", dollars: float = 0.1, service_s: float = SE
     letters, later = np.full(4_000, 20), np.zeros(4_000, bool)
     calm = np.ones(4_000)
     queued = times_s, unknown_s, letters, later
-    calibration = Calibration(rest_s, times_s, unknown_s, letters, *queued, calm, calm, STEADY, 1.0, 1, 10.0)
+    calibration = Calibration(
+        rest_s, times_s, unknown_s, letters, *queued, calm, calm, calm, calm, STEADY, NONE, 1.0, 1, 10.0
+    )
     return Candidate(instance, dollars, "made up", calibration, timeout_s=10.0)
 
 

@@ -166,8 +166,8 @@ def test_the_pace_of_each_instance_wanders_by_itself(routing):
     slowly = Wander((0.0, 0.0, 0.0, 0.04))
 
     def p99_s(wandering: Wander, service: Service) -> float:
-        generator = np.random.default_rng(2)
-        return np.quantile(fleet_latencies_s(arrivals_s, service, endless(1), 4, routing, generator, wandering), 0.99)
+        generator, pace = np.random.default_rng(2), wandering.factors
+        return np.quantile(fleet_latencies_s(arrivals_s, service, endless(1), 4, routing, generator, pace), 0.99)
 
     together = even(service_s * slowly.factors(arrivals_s, np.random.default_rng(3)))
     steady_s, apart_s, together_s = p99_s(STEADY, even(service_s)), p99_s(slowly, even(service_s)), p99_s(STEADY, together)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.haste import MEMORY_S, NONE, Haste, fit, loads, varied
+
+STEPS = np.random.default_rng(1).exponential(size=20_000)
+STEADY_S = (STEPS / 50).cumsum()
+BURSTS_S = (STEPS / np.where(np.arange(len(STEPS)) // 300 % 2, 20, 80)).cumsum()
+
+
+@given(st.lists(st.floats(0, 10), max_size=50), st.integers(1, 4))
+def test_a_load_is_a_sum_over_what_came_before(gaps_s, workers):
+    moments_s = np.cumsum(gaps_s)
+    expected = [np.exp((moments_s[:number] - at_s) / MEMORY_S).sum() for number, at_s in enumerate(moments_s)]
+    assert loads(moments_s, workers) == pytest.approx(np.array(expected) / (MEMORY_S * workers))
+
+
+def test_a_load_is_as_high_as_the_rate():
+    assert loads(STEADY_S, 1)[100:].mean() == pytest.approx(50, rel=0.05)
+    assert loads(STEADY_S, 2)[100:].mean() == pytest.approx(25, rel=0.05)
+
+
+def test_a_load_varies_where_its_rate_does():
+    assert not varied(loads(STEADY_S, 1), 1)
+    assert not varied(loads(STEADY_S, 3), 3)
+    assert varied(loads(BURSTS_S, 1), 1)
+    assert varied(loads(BURSTS_S, 3), 3)
+
+
+def test_things_are_as_fast_after_more_than_full_load_as_after_full_load():
+    factors = Haste(-0.002, 0.0, 200.0).factors(np.array([0.0, 100.0, 200.0, 400.0, np.inf]))
+    assert factors == pytest.approx(np.exp([0, -0.2, -0.4, -0.4, -0.4]))
+    assert (NONE.factors(np.array([0.0, 1e9, np.inf])) == 1).all()
+
+
+def test_a_slope_is_found_within_its_error():
+    load = loads(BURSTS_S, 1) - loads(BURSTS_S, 1).mean()
+    noise = [0.2 * np.random.default_rng(seed).standard_normal(len(load)) for seed in range(40)]
+    found = [fit(-0.002 * load + one, load, 200.0) for one in noise]
+    assert all(one.most == 200.0 for one in found)
+    assert sum(abs(one.slope + 0.002) < 2 * one.error for one in found) >= 35
+    drawn = [found[0].resampled(np.random.default_rng(seed)).slope for seed in range(400)]
+    assert np.std(drawn) == pytest.approx(found[0].error, rel=0.15)
+    assert np.mean(drawn) == pytest.approx(found[0].slope, rel=0.05)
+
+
+def test_noise_is_no_haste():
+    load = loads(BURSTS_S, 1) - loads(BURSTS_S, 1).mean()
+    found = [fit(np.random.default_rng(seed).standard_normal(len(load)), load, 200.0) for seed in range(100)]
+    assert sum(one != NONE for one in found) <= 4
+    assert NONE.resampled(np.random.default_rng(1)) == NONE
+
+
+def test_a_load_that_never_changes_tells_nothing():
+    assert fit(np.ones(100), np.zeros(100), 200.0) == NONE
