@@ -80,10 +80,8 @@ def ask(calibration: Path, rate: float, seconds: int) -> dict:
 
 
 def again(folder: Path) -> None:
-    """Prints what this code forecasts from kept runs: as it is, without haste, and with no wander either."""
-    print(
-        "| asked for | forecast | without haste | without wander, too | measured | / measured | / middle | | haste | wander |"
-    )
+    """Prints what this code forecasts from kept runs: as it is, without haste, and with neither haste nor wander."""
+    print("| asked for | forecast | without haste | with neither | measured | / measured | / middle | | haste | wander |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for calibrated_in in sorted(folder.glob("calibration-*")):
         measured = json.loads((folder / f"measured-{calibrated_in.name.rpartition('-')[2]}" / "run.json").read_text())
@@ -91,8 +89,8 @@ def again(folder: Path) -> None:
         traffic = forecast.at_rate("poisson", rate, measured["run"]["duration_s"] + WARMUP_S)
         found = run.calibration
         even = replace(found, haste=haste.NONE)
-        calm = {"idle_calm": np.ones_like(found.idle_calm), "queued_calm": np.ones_like(found.queued_calm)}
-        steady = replace(even, wander=wander.STEADY, **calm)
+        idle_calm, queued_calm = np.ones_like(found.idle_calm), np.ones_like(found.queued_calm)
+        steady = replace(even, wander=wander.STEADY, idle_calm=idle_calm, queued_calm=queued_calm)
         p99 = objective.parse("p99<100ms")[0]
         said, *others = (
             asdict(forecast.of_clause(one, traffic, forecast.Fleet(1, "random", QUEUE, run.timeout_s), p99, 1))

@@ -133,7 +133,7 @@ def _measured(calibration: Calibration) -> list[str]:
         lines += [
             f"its mean by the ms for which the worker had rested: {by_rest}",
             f"ms of one back to back: mean {queued_ms} ({len(calibration.queued_s):,} requests), "
-            f"in full swing {format_ms(calibration.busy_s * 1e3)}",
+            f"at full load {format_ms(calibration.busy_s * 1e3)}",
             f"ms of an answer beside the worker: {calibration.pass_s * 1e3:.2f}",
         ]
     return lines
