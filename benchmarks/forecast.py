@@ -1,7 +1,7 @@
 """How near a forecast comes to what is measured afterwards: TorchServe at 40, 60 and 80 % of capacity, calibrated at 20 %.
 
     python -m benchmarks.forecast model_store/intent-minilm-cpu-tuned.mar [SETS [FOLDER]]      23 minutes a set
-    python -m benchmarks.forecast again FOLDER      forecasts anew from kept runs: as it is, without haste, without wander
+    python -m benchmarks.forecast again FOLDER      forecasts anew from kept runs: as it is, without haste, with neither
 
 A calibration's rate varies about its mean, 20 % of full load, as corpus/calibration.txt says.
 
@@ -98,7 +98,8 @@ def again(folder: Path) -> None:
         )
         seen = measured["summary"]["latency_ms"]["p99"]
         cells = [f"{rate:.0f}/s", *map(spread, [said, *others, seen]), *against(said, seen)]
-        pace = f"{found.haste.slope * found.haste.most:.2f}", f"{math.sqrt(found.wander.variance):.1%}"
+        over_all = f"{found.haste.slope * found.haste.most:.2f} ({found.haste.error * found.haste.most:.2f})"
+        pace = over_all, f"{math.sqrt(found.wander.variance):.1%}"
         print(f"| {' | '.join([*cells, *pace])} |")
 
 

@@ -54,7 +54,7 @@ def stall(every_s: float, held_s: float, epoch_s: float) -> Law:
 
 
 def later(law: Law, delay_s: float) -> Law:
-    """The same, each answer so much later: a network, not a queue. A generator a little late then hardly matters."""
+    """The same, each answer so much later: a network, not a queue. A run's limit on lag grows with its latency."""
     return lambda arrived_s: law(arrived_s) + delay_s
 
 

@@ -54,14 +54,14 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a run showed. Arrays have one value a request, in seconds.
+    """What a run showed. Arrays have one value a request; those whose name ends in ``_s`` are in seconds.
 
     Of those that found a worker idle: ``rest_s``, for how long it had been, ``idle_s``, their whole time, ``idle_server_s``,
     the server's timings of them, and ``letters``, the length of their utterances in characters. Of those served back to
     back: ``queued_s``, their time in the worker, ``queued_server_s``, ``queued_letters``, and ``later``, whether the one
     before them on that worker had been queued too. ``idle_calm`` and ``queued_calm`` is what each time is multiplied with to
-    free it of ``wander``; ``idle_load`` and ``queued_load`` the load before each, which ``haste`` follows. ``idle_share`` is
-    how many of all were idle ones, ``rate`` arrivals per second.
+    free it of ``wander``; ``idle_load`` and ``queued_load`` the load before each, in arrivals a second and worker, which
+    ``haste`` follows. ``idle_share`` is how many of all were idle ones, ``rate`` arrivals per second.
     """
 
     rest_s: np.ndarray
@@ -116,15 +116,16 @@ class Calibration:
 
     @property
     def swing(self) -> float:
-        """The mean time of a later request of a queue over that of a first one of like length; 1 where that is unknown.
+        """The mean time of a later request of a queue over that of a first one of like length and load; 1 where unknown.
 
         The difference counts as far as it exceeds its noise (the positive-part estimator of James and Stein, 1961).
         """
         if min(np.count_nonzero(self.later), np.count_nonzero(~self.later)) < _FEWEST_BACK_TO_BACK:
             return 1.0
         terms = np.column_stack([np.ones(len(self.queued_s)), self.queued_letters])
-        usual_s = terms @ np.linalg.lstsq(terms, self.queued_s)[0]  # least squares also where all lengths are the same
-        strays = (self.queued_s - usual_s) / self.queued_s.mean()
+        queued_s = self.queued_s / self.haste.factors(self.queued_load)
+        usual_s = terms @ np.linalg.lstsq(terms, queued_s)[0]  # least squares also where all lengths are the same
+        strays = (queued_s - usual_s) / queued_s.mean()
         later, first = strays[self.later], strays[~self.later]
         difference = float(later.mean() - first.mean())
         noise = float(later.var() / len(later) + first.var() / len(first))
@@ -286,11 +287,13 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
 
 
 def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray, varied: bool) -> Calibration:
-    """The same with its haste and its wander, and with what frees each time of the latter. ``varied``: the load did."""
+    """The same with its wander, what frees each time of that, and its haste, where the load is one that ``varied``."""
     moments_s = np.concatenate([idle_sent_s, queued_sent_s])
-    strays, load = _strays(found, _logarithms(found)), _strays(found, np.concatenate([found.idle_load, found.queued_load]))
+    most = 1 / found.busy_s  # more than that was not seen for longer than a queue lasts
+    load = _strays(found, np.minimum(np.concatenate([found.idle_load, found.queued_load]), most))
+    strays = _strays(found, _logarithms(found))
     order = np.argsort(moments_s, kind="stable")
-    hastening = haste.fit(strays[order], load[order], 1 / found.busy_s) if varied else haste.NONE
+    hastening = haste.fit(strays[order], load[order], most) if varied else haste.NONE
     strays = strays - hastening.slope * load
     wandering = wander.fit(moments_s[order], strays[order])
     left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0

@@ -148,10 +148,16 @@ def _pace(found: Wander) -> str:
 
 
 def _haste(found: Haste) -> str:
-    if not found.slope:
-        return "the same as far as can be told; a load that varies tells more"
-    tenth = math.exp(found.slope * found.most / 10) - 1
-    return f"{format_share(abs(tenth))} {'less' if tenth < 0 else 'more'} for each 10 % more of full load"
+    if not found.error:
+        return "not told by a steady load"
+    tenth = found.most / 10
+    change, error = math.expm1(found.slope * tenth), found.error * tenth
+    if not change:
+        return (
+            f"the same as far as can be told (standard error {format_share(error)} for each {tenth:.3g}/s and worker more)"
+        )
+    of = f"{'less' if change < 0 else 'more'} for each {tenth:.3g}/s and worker more"
+    return f"{format_share(abs(change))} {of} (standard error {format_share(error)})"
 
 
 def _by_rest_ms(calibration: Calibration) -> list[tuple[float, float]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chatload import objective, queueing
+from chatload import forecast_report, objective, queueing
 from chatload.calibration import Calibration
 from chatload.forecast import Fleet, Forecast, ForecastError, Spread, Traffic, forecast, holds, latencies_ms, spread
 from chatload.haste import NONE, Haste, loads
@@ -67,6 +67,23 @@ def test_a_worker_that_load_makes_faster_is_forecast_so():
     assert unknown.latency_ms["p95"].value > 1.4 * truth_ms
     assert said.full_load == pytest.approx(unknown.full_load / 0.97**10, rel=0.01)
     assert said.full_load * said.utilisation == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("hastening", "line"),
+    [
+        (NONE, "not told by a steady load"),
+        (Haste(0.0, 0.0005, 200.0), "the same as far as can be told (standard error 1 % for each 20/s and worker more)"),
+        (Haste(-0.001, 0.0005, 200.0), "1.98 % less for each 20/s and worker more (standard error 1 %)"),
+        (Haste(0.001, 0.0005, 200.0), "2.02 % more for each 20/s and worker more (standard error 1 %)"),
+    ],
+)
+def test_the_report_says_what_a_load_changes(hastening, line):
+    calibration = replace(exponential(1_000), haste=hastening)
+    traffic, goal = Traffic("poisson", 50.0, 1_000), objective.parse("p50<20ms")
+    question = forecast_report.Question("a run", calibration, traffic, ONE, goal, 1)
+    said = forecast_report.machine(question, forecast(calibration, traffic, ONE, goal, 1))
+    assert f"a time in a worker by the load of the last second: {line}" in said["measured"]
 
 
 def test_capacity_is_where_the_formula_meets_the_objective():

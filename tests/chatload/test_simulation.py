@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload import queueing
+from chatload.haste import loads
 from chatload.simulation import ROUTINGS, Instance, Service, fleet_latencies_s, latencies_s
 from chatload.wander import STEADY, Wander
 
@@ -174,6 +175,19 @@ def test_the_pace_of_each_instance_wanders_by_itself(routing):
     assert steady_s < apart_s
     if routing == "least-outstanding":
         assert apart_s < together_s
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_the_pace_of_each_instance_follows_its_own_load(routing):
+    arrivals_s, service_s = draw(2 / SERVICE_S, 20_000)  # four instances at half of their full load
+    seen = []
+
+    def pace(moments_s: np.ndarray, _generator: np.random.Generator) -> np.ndarray:
+        seen.append(loads(moments_s, 1)[1_000:].mean())
+        return np.ones(len(moments_s))
+
+    fleet_latencies_s(arrivals_s, even(service_s), endless(1), 4, routing, np.random.default_rng(2), pace)
+    assert seen == pytest.approx([0.5 / SERVICE_S] * 4, rel=0.1)
 
 
 def test_a_customer_who_gave_up_no_longer_counts_at_the_balancer():
