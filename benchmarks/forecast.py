@@ -55,16 +55,8 @@ def run(server: Server, rate: float, seconds: int, seed: int, results: Path, arr
     """The content of an open-loop run."""
     options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", server.url]
     options += ["--token-file", server.token_file, "--rate", f"{rate:.4g}", "--seed", str(seed), "--objective", OBJECTIVE]
-    options += [
-        "--arrivals",
-        arrivals,
-        "--run-time",
-        f"{seconds + WARMUP_S}s",
-        "--warmup",
-        f"{WARMUP_S}s",
-        "--corpus",
-        str(CORPUS),
-    ]
+    options += ["--run-time", f"{seconds + WARMUP_S}s", "--warmup", f"{WARMUP_S}s", "--corpus", str(CORPUS)]
+    options += ["--arrivals", arrivals]
     on_core(GENERATOR_CORE, "locust", *options, "--results", str(results))
     return json.loads((results / "run.json").read_text())
 

@@ -18,8 +18,8 @@ core is awake and fast. ``swing`` compares such requests with the first ones of 
 An answer that leaves late, because its worker already runs the next request on the same core, makes that next one look
 short: what is far out of all others beside the server's timings is not taken for time in the worker (_winsorised).
 
-A worker that has had more to do lately is faster than another after the same rest (haste). Times that are long or short for
-their length and state come in stretches: the machine's pace wanders (wander). A time drawn by itself is therefore first
+A worker that has had more to do lately may be faster than another after the same rest (haste). Times that are long or short
+for their length and state come in stretches: the machine's pace wanders (wander). A time drawn by itself is therefore first
 freed of its haste and of the part of its stray that is the wander's; the simulation gives both back.
 """
 
