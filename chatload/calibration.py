@@ -140,11 +140,16 @@ class Calibration:
     def busy_s(self) -> float:
         """The mean time in a worker that does not rest: that of full load."""
         times_s, load = (self.swinging_s, self.queued_load) if self.separated else (self.occupied_s, self.idle_load)
-        return float((times_s * self.haste.factors(np.full(1, np.inf)) / self.haste.factors(load)).mean())
+        return float((times_s * self.haste.at_full_load / self.haste.factors(load)).mean())
+
+    @property
+    def full_load(self) -> float:
+        """The rate that keeps all workers busy, per second."""
+        return self.workers / self.busy_s
 
     @property
     def utilisation(self) -> float:
-        """The workers' share of time in use."""
+        """The workers' share of time in use; more than ``rate`` is of full load where rest makes them slower."""
         queued_s = self.queued_s if self.separated else self.occupied_s
         mean_s = self.idle_share * float(self.occupied_s.mean()) + (1 - self.idle_share) * float(queued_s.mean())
         return self.rate * mean_s / self.workers

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,7 +42,7 @@ class Target:
 
 
 class Due(Protocol):
-    """What is sent: arrivals.Arrival, or turns.Call. As a tuple it goes whole to ``record``."""
+    """What is sent: arrivals.Arrival, or turns.Call. It goes to ``record`` as it came."""
 
     @property
     def intended_s(self) -> float: ...
@@ -51,8 +52,6 @@ class Due(Protocol):
 
     @property
     def variant(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Any]: ...
 
 
 class _Answer(msgspec.Struct):
@@ -64,6 +63,9 @@ class _Answer(msgspec.Struct):
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
+# The header as the contract's own handlers write it; taking any other apart needs twice the time.
+_usual_timing = re.compile(rb"tokenize;dur=(\d+\.\d+), infer;dur=(\d+\.\d+)").fullmatch
+
 _CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
 
 
@@ -71,7 +73,8 @@ class Client:
     """Sends requests and writes a sample for each, whatever becomes of it.
 
     ``request`` gives the bytes of the whole request for an utterance's index and variant. ``judge`` takes an utterance's
-    index and the predicted intent (None: the answer had none) and returns (outcome code, code of the intent).
+    index and the predicted intent (None: the answer had none) and returns (outcome code, code of the intent). ``record``
+    takes what was sent and what came of it, see Record.sample.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Client:
         self.target = target
         self.request = request
         self.judge = judge
-        self._append = record
+        self._record = record
         self.clock = clock
         self.epoch_s = epoch_s
         self.timeout_s = timeout_s
@@ -149,8 +152,7 @@ class Client:
         tokens: int,
     ) -> None:
         """Appends the sample of an arrival."""
-        intended_s, utterance, *others = arrival
-        self._append(intended_s, sent_s, done_s, utterance, predicted, outcome, tokenize_ms, infer_ms, size, tokens, *others)
+        self._record(arrival, sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
         if self.done is not None:
             self.done(arrival)
 
@@ -193,11 +195,10 @@ class _Connection:
         else:
             self._connect()
 
-    def _finish(self) -> None:
+    def _finish(self, status: int) -> None:
         """The answer is complete."""
         client = self.client
         done_s = client.clock() - client.epoch_s
-        status = self._parser.get_status_code()
         tokenize_ms, infer_ms = _server_timing(self._timing)
         outcome, predicted, tokens = status, samples.NOT_PREDICTED, 0
         if status == 200:
@@ -389,8 +390,9 @@ class _Connection:
         self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200 and self.state == _BUSY:
-            self._finish()
+        status = self._parser.get_status_code()
+        if status >= 200 and self.state == _BUSY:
+            self._finish(status)
 
 
 class _Tls:
@@ -438,11 +440,18 @@ def _read_answer(body: bytes) -> tuple[str | None, int]:
         answer = _decode_answer(body)
     except msgspec.DecodeError:
         return None, 0
-    return answer.intent, min(max(answer.tokens, 0), _MOST_TOKENS)
+    tokens = answer.tokens
+    if not 0 <= tokens <= _MOST_TOKENS:
+        tokens = min(max(tokens, 0), _MOST_TOKENS)
+    return answer.intent, tokens
 
 
 def _server_timing(header: bytes) -> tuple[float, float]:
     """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for a missing one."""
+    usual = _usual_timing(header)
+    if usual:
+        tokenize_ms, infer_ms = usual.groups()
+        return float(tokenize_ms), float(infer_ms)
     found = {b"tokenize": samples.NEVER, b"infer": samples.NEVER}
     for entry in header.split(b","):
         name, _, parameters = entry.strip().partition(b";")

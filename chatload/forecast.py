@@ -118,7 +118,7 @@ def forecast(calibration: Calibration, traffic: Traffic, fleet: Fleet, objective
 
 def full_load(calibration: Calibration, fleet: Fleet) -> float:
     """Arrivals per second that keep all workers busy."""
-    return calibration.workers * fleet.instances / calibration.busy_s
+    return calibration.full_load * fleet.instances
 
 
 def forecastable(objective: Sequence[Clause]) -> list[Clause]:

@@ -186,12 +186,12 @@ def _assumed(question: Question) -> list[str]:
 
 def _extrapolated(question: Question, found: Forecast) -> list[str]:
     """How far the forecast is from what was measured."""
-    busy = question.calibration.utilisation
+    seen = question.calibration.rate / question.calibration.full_load
     lines = []
-    if found.utilisation > busy:
-        lines.append(f"from workers {format_share(busy)} busy to {format_share(found.utilisation)}")
-    if found.capacity is not None and found.capacity.value and found.capacity.value / found.full_load > busy:
-        lines.append(f"capacity: to workers {format_share(found.capacity.value / found.full_load)} busy")
+    if found.utilisation > seen:
+        lines.append(f"from {format_share(seen)} of full load to {format_share(found.utilisation)}")
+    if found.capacity is not None and found.capacity.value and found.capacity.value / found.full_load > seen:
+        lines.append(f"capacity: to {format_share(found.capacity.value / found.full_load)} of full load")
     rest_s = question.calibration.workers * question.fleet.instances / question.traffic.rate
     longest_s = float(np.quantile(question.calibration.rest_s, _LONG))
     if rest_s > longest_s:

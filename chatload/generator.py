@@ -99,8 +99,8 @@ class Plan:
 class Facts:
     """How a generator process fared, beside its samples. Times are seconds since its epoch.
 
-    ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far),
-    ``part`` as in Plan.
+    ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far), without ``spare_s``
+    (see timer.Timer), ``part`` as in Plan.
     """
 
     worker: int
@@ -110,6 +110,7 @@ class Facts:
     rates: list[tuple[float, float]] = field(default_factory=list)
     cpu: list[tuple[float, float]] = field(default_factory=list)
     ended_s: float = 0.0
+    spare_s: float = 0.0
     max_rss_mib: float = 0.0
 
     def as_json(self) -> dict:
@@ -201,9 +202,9 @@ class Generator:
         self._epoch_s = time.perf_counter()
         self._client: Client | Turns
         if plan.graph is None:
-            self._client = self._client_of(contract.MODEL, self._record.append)
+            self._client = self._client_of(contract.MODEL, self._record.sample)
         else:
-            self._client = Turns(plan.graph, self._client_of, self._record.append, self._calls.append)
+            self._client = Turns(plan.graph, self._client_of, self._record.sample, self._calls.append)
         self._turnstile = _turnstile(self._client, loop, lambda: self.now_s) if plan.sessions else None
         self._dispatcher = Dispatcher(
             *planned,
@@ -279,6 +280,7 @@ class Generator:
         self._timer.close()
         gc.unfreeze()
         self._measure_cpu()
+        self.facts.spare_s = self._timer.spare_s
         self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self._hand_over()
 
@@ -306,7 +308,7 @@ class Generator:
                 self._pulse()
 
     def _measure_cpu(self) -> None:
-        self.facts.cpu.append((self.now_s, time.process_time() - self._cpu_started_s))
+        self.facts.cpu.append((self.now_s, time.process_time() - self._cpu_started_s - self._timer.spare_s))
 
     def _pulse(self) -> None:
         facts, (rates, cpu) = self.facts, self._beaten

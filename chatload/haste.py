@@ -35,6 +35,11 @@ class Haste:
         """How many times as long as without any load things take after such loads (arrivals a second and worker)."""
         return np.exp(self.slope * np.minimum(load, self.most))
 
+    @property
+    def at_full_load(self) -> float:
+        """The factor at the highest load that changes anything."""
+        return math.exp(self.slope * self.most)
+
     def resampled(self, generator: np.random.Generator) -> Haste:
         """As another calibration could have shown it."""
         return replace(self, slope=self.slope + self.error * float(generator.standard_normal()))

@@ -9,6 +9,7 @@ from typing import Any
 from chatload import keeper
 from chatload.generator import Pulse
 from chatload.keeper import Keeper
+from chatload.locust_table import Table
 
 logger = logging.getLogger("chatload")
 
@@ -16,28 +17,27 @@ logger = logging.getLogger("chatload")
 class Intake:
     """Keeps ``run`` while there is one, in the process that is local or master; what comes later is dropped.
 
-    ``tabulate`` gets the rows of this process's own generator; ``hopeless`` is called when rows call for an end of the run,
+    ``table`` gets the rows of this process's own generator; ``hopeless`` is called when rows call for an end of the run,
     ``beaten`` after every pulse.
     """
 
-    def __init__(
-        self, tabulate: Callable[[bytes], None], hopeless: Callable[[], None], beaten: Callable[[Keeper], None]
-    ) -> None:
+    def __init__(self, table: Table, hopeless: Callable[[], None], beaten: Callable[[Keeper], None]) -> None:
         self.run: Keeper | None = None
-        self._tabulate = tabulate
+        self._table = table
         self._hopeless = hopeless
         self._beaten = beaten
 
     # --- from this process's own generator (player.Reports) ------------------------------------------------------
 
     def keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
-        self._tabulate(rows)
+        self._table.take(rows)
         self._take(0, rows, labels, calls)
 
     def beat(self, pulse: Pulse) -> None:
         self._beat(keeper.LOCAL, 0, pulse.as_json())
 
     def end(self, facts: dict) -> None:
+        self._table.flush()
         if self.run is not None:
             self.run.end(0, facts)
 

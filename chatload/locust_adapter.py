@@ -51,7 +51,6 @@ from chatload import (
     locust_timer,
     orders,
     player,
-    samples,
     search,
     searching,
     settings,
@@ -171,19 +170,17 @@ def _add_options(parser: Any) -> None:
 
 @events.init.add_listener
 def _take_part(environment: Environment, **_: Any) -> None:
-    def tabulate(rows: bytes) -> None:
-        locust_table.add(environment.stats, "turn" if _graph() else contract.PATH, samples.from_bytes(rows))
-
+    table = locust_table.Table(environment.stats, lambda: "turn" if _graph() else contract.PATH)
     interrupt.raise_in_main_greenlet()
     if isinstance(environment.runner, WorkerRunner):
-        part = worker.Worker(environment, _graph, tabulate)
+        part = worker.Worker(environment, _graph, table)
         vars(environment)[_PART] = part
         part.listen()
         # A worker that joins a run may be told to start before Locust lets anyone listen.
         if environment.runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
             part.catch_up()
         return
-    session = _Session(environment, tabulate)
+    session = _Session(environment, table)
     vars(environment)[_PART] = session
     session.prepare()
     session.listen()
@@ -194,14 +191,14 @@ def _take_part(environment: Environment, **_: Any) -> None:
 class _Session:
     """The runs of a Locust environment, one after the other, in the process that keeps them: local or master."""
 
-    def __init__(self, environment: Environment, tabulate: Callable[[bytes], None]) -> None:
+    def __init__(self, environment: Environment, table: locust_table.Table) -> None:
         assert environment.runner is not None
         self._environment = environment
         self._runner = runner = environment.runner
         self._workers = workers.Workers(runner, STATE_MISSING) if isinstance(runner, MasterRunner) else None
         self._orders = orders.Orders(environment)
         self._users = users.Users(self._orders, lambda count: gevent.spawn(runner.start, count, count))
-        self._intake = intake.Intake(tabulate, self._end_hopeless, self._end_when_over)
+        self._intake = intake.Intake(table, self._end_hopeless, self._end_when_over)
         self._feed = feed.Feed()
         self.player = player.Player(self._intake)
         self.searching = searching.Searching(self, self._guard)

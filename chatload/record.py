@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from chatload import samples
+from chatload.arrivals import Arrival
 
 _CHUNK_ROWS = 4096
 
@@ -21,6 +22,43 @@ class Record:
     def append(self, *row: float) -> None:
         """Appends one row: its fields in their order, those of samples.DTYPE or calls.DTYPE."""
         self._row.pack_into(self._chunk, self._end, *row)
+        self._advance()
+
+    def sample(
+        self,
+        arrival: Arrival,
+        sent_s: float,
+        done_s: float,
+        predicted: int,
+        outcome: int,
+        tokenize_ms: float,
+        infer_ms: float,
+        size: int,
+        tokens: int,
+    ) -> None:
+        """Appends the sample of an arrival, a row of samples.DTYPE."""
+        intended_s, utterance, variant, session, turn, held_s = arrival
+        self._row.pack_into(  # in one call, without tuples between: this is done for every request
+            self._chunk,
+            self._end,
+            intended_s,
+            sent_s,
+            done_s,
+            utterance,
+            predicted,
+            outcome,
+            tokenize_ms,
+            infer_ms,
+            size,
+            tokens,
+            variant,
+            session,
+            turn,
+            held_s,
+        )
+        self._advance()
+
+    def _advance(self) -> None:
         self._end += self._row.size
         if self._end == len(self._chunk):
             self._full.append(bytes(self._chunk))

@@ -2,11 +2,16 @@
 
 gevent's own timers are rounded to 1 ms by libev (epoll_wait takes whole milliseconds). A Linux timerfd watched by the same
 loop is not: timerfd_create(2). Where there is no timerfd, the loop's timer serves, and the run's header says so.
+
+To sleep and to be woken costs a process more than 10 us of its CPU time, so a moment that is nearer than that is waited for
+awake (docs/decisions/0315-near-moments-are-waited-for-awake.md).
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 import os
 import sys
 import time
@@ -17,12 +22,19 @@ _READ = 1
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
 _NANOSECONDS = 1_000_000_000
+_NEAR_S = 20e-6
+_LOOK_S = 6e-6  # looks further apart than that had work between them
 
 
 class Timer(Protocol):
-    """Calls back once at an armed moment of time.perf_counter(); arming again replaces the moment."""
+    """Calls back at an armed moment of time.perf_counter(), or somewhat before it; arming again replaces the moment.
+
+    Who is called back early, or has nothing to wait for any more, arms or disarms it again. ``spare_s`` is the CPU time that
+    it has spent on nothing but looking at the clock: time that a busier process would have for its work.
+    """
 
     name: str
+    spare_s: float
 
     def arm(self, at_s: float) -> None: ...
 
@@ -40,7 +52,11 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """A timerfd on CLOCK_MONOTONIC, which is time.perf_counter()'s clock on Linux."""
+    """A timerfd on CLOCK_MONOTONIC, which is time.perf_counter()'s clock on Linux.
+
+    Its descriptor is never read: once it has rung it stays readable until it is armed anew, so that the loop comes straight
+    back. That is how it waits awake.
+    """
 
     name = "timerfd"
 
@@ -50,23 +66,34 @@ class TimerFd:
         self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, flags)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._settime = libc.timerfd_settime
-        self._settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         self._spec = _Itimerspec()
         self._value = self._spec.value
-        self._address = ctypes.addressof(self._spec)
+        # Converted once: ctypes would convert them again for each of many thousand calls a second.
+        arguments = (ctypes.c_int(self._fd), ctypes.c_int(_TFD_TIMER_ABSTIME), ctypes.byref(self._spec), None)
+        self._settime = functools.partial(libc.timerfd_settime, *arguments)
+        self._armed_s = math.inf
+        self._looked_s = -math.inf
+        self.spare_s = 0.0
         self._watcher = loop.io(self._fd, _READ)
-        # No read of the descriptor is needed: arming again clears its expiry count.
         self._watcher.start(callback)
 
     def arm(self, at_s: float) -> None:
-        nanoseconds = max(int(at_s * _NANOSECONDS), 1)  # zero would disarm
-        self._value.seconds, self._value.nanoseconds = divmod(nanoseconds, _NANOSECONDS)
-        self._settime(self._fd, _TFD_TIMER_ABSTIME, self._address, None)
+        now_s = time.perf_counter()
+        if at_s - now_s < _NEAR_S and self._armed_s <= now_s:  # it has rung
+            if now_s - self._looked_s < _LOOK_S:
+                self.spare_s += now_s - self._looked_s
+            self._looked_s = now_s
+            return
+        self._armed_s = at_s
+        seconds = int(at_s)
+        self._value.seconds = seconds
+        self._value.nanoseconds = max(int((at_s - seconds) * _NANOSECONDS), 1)  # zero would disarm
+        self._settime()
 
     def disarm(self) -> None:
+        self._armed_s = math.inf
         self._value.seconds = self._value.nanoseconds = 0
-        self._settime(self._fd, 0, self._address, None)
+        self._settime()
 
     def close(self) -> None:
         self._watcher.stop()
@@ -78,6 +105,7 @@ class LoopTimer:
     """The event loop's own timer: portable, and as coarse as the loop."""
 
     name = "event loop (1 ms)"
+    spare_s = 0.0
 
     def __init__(self, loop: Any, callback: Callable[[], None]) -> None:
         self._loop = loop

@@ -56,8 +56,8 @@ class Call(NamedTuple):
 class Turns:
     """Sends the calls of each turn and writes one sample a turn, and a row of calls.ROW for each call.
 
-    ``client`` makes the client of a call from its name and from what is to be told of each answer; ``record`` takes the
-    fields of samples.ROW, ``keep`` those of calls.ROW.
+    ``client`` makes the client of a call from its name and from what is to be told of each answer; ``record`` takes an
+    arrival and what came of it (Record.sample), ``keep`` the fields of calls.ROW.
     """
 
     def __init__(
@@ -95,9 +95,8 @@ class Turns:
 
     def record_unsent(self, arrival: Arrival, outcome: int) -> None:
         """Appends the sample of an arrival of which no call was sent."""
-        intended_s, utterance, *others = arrival
-        never, nobody = samples.NEVER, samples.NOT_PREDICTED
-        self._record(intended_s, never, never, utterance, nobody, outcome, never, never, 0, 0, *others)
+        never = samples.NEVER
+        self._record(arrival, never, never, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
 
     def expire(self) -> None:
         """Ends the calls that have waited longer than the timeout, each counted from its own sending."""
@@ -122,20 +121,18 @@ class Turns:
     def _answered(
         self,
         call: int,
-        intended_s: float,
+        sent: Call,
         sent_s: float,
         done_s: float,
-        utterance: int,
         predicted: int,
         outcome: int,
         tokenize_ms: float,
         infer_ms: float,
         size: int,
         tokens: int,
-        variant: int,
-        turn: _Turn,
     ) -> None:
         """A call has ended; the rest of the turn follows from that."""
+        turn = sent.turn
         answer = turn.answers[call] = _Answer(sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
         if turn.over:
             self._keep_call(turn, call, False)
@@ -176,22 +173,10 @@ class Turns:
     ) -> None:
         turn.over = True
         del self._going[turn.number]
-        sent = [answer.sent_s for answer in turn.answers.values() if not math.isnan(answer.sent_s)]
+        times_s = [answer.sent_s for answer in turn.answers.values() if not math.isnan(answer.sent_s)]
+        sent_s = min(times_s, default=samples.NEVER)
         size = sum(answer.size for answer in turn.answers.values())
-        intended_s, utterance, *others = turn.arrival
-        self._record(
-            intended_s,
-            min(sent, default=samples.NEVER),
-            done_s,
-            utterance,
-            predicted,
-            outcome,
-            tokenize_ms,
-            infer_ms,
-            size,
-            tokens,
-            *others,
-        )
+        self._record(turn.arrival, sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
         if self.done is not None:
             self.done(turn.arrival)
 

@@ -10,20 +10,21 @@ from chatload import workers
 from chatload.call_graph import CallGraph
 from chatload.generator import Pulse
 from chatload.guard import guarded
+from chatload.locust_table import Table
 from chatload.orders import Orders
 from chatload.player import Player
 from chatload.settings import Settings
 
 
 class Worker:
-    """Listens to Locust's ``environment`` and to the master of its runner; ``tabulate`` gets the rows of samples too."""
+    """Listens to Locust's ``environment`` and to the master of its runner; ``table`` gets the rows of samples too."""
 
-    def __init__(self, environment: Any, graph: Callable[[], CallGraph | None], tabulate: Callable[[bytes], None]) -> None:
+    def __init__(self, environment: Any, graph: Callable[[], CallGraph | None], table: Table) -> None:
         self._environment = environment
         self._runner = environment.runner
         self._orders = Orders(environment)
         self._graph = graph
-        self._tabulate = tabulate
+        self._table = table
         self.player = Player(self)
 
     def listen(self) -> None:
@@ -43,7 +44,7 @@ class Worker:
 
     def keep(self, rows: bytes, labels: list[str], calls: bytes) -> None:
         """Takes rows from the generator (player.Reports)."""
-        self._tabulate(rows)
+        self._table.take(rows)
         report = {"worker": self._runner.worker_index, "rows": rows, "labels": labels, "calls": calls}
         self._runner.send_message(workers.ROWS, report)
 
@@ -53,6 +54,7 @@ class Worker:
 
     def end(self, facts: dict) -> None:
         """Takes the generator's final facts."""
+        self._table.flush()
         self._runner.send_message(workers.END, facts)
 
     def _on_test_start(self, **_: Any) -> None:

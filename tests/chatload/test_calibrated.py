@@ -30,7 +30,7 @@ def test_the_command_says_what_is_measured_assumed_and_extrapolated(quiet, tmp_p
     assert f"{quiet}: minilm f5ae90f151ea" in out
     assert "100/s, 1 worker 21.0 % busy; 1,000 requests found a worker idle" in out
     assert "all of an answer's time is spent in a worker: only 0 requests were served back to back" in out
-    assert "from workers 21.0 % busy to 42.0 %" in out
+    assert "from 21.0 % of full load to 42.0 %" in out
     assert "not forecast: accuracy>97%" in out
     found = json.loads((tmp_path / "forecast.json").read_text())
     assert found["latency_ms"]["p50"]["low"] <= found["latency_ms"]["p50"]["value"] <= found["latency_ms"]["p50"]["high"]

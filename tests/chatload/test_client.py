@@ -13,7 +13,7 @@ import pytest
 
 from chatload import samples
 from chatload.arrivals import Arrival
-from chatload.client import Client, Target, _server_timing
+from chatload.client import Client, Target, _read_answer, _server_timing
 from chatload.record import Record
 
 REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -57,7 +57,7 @@ class Trial:
             Target(socket.AF_INET, ("127.0.0.1", port), "localhost", tls),
             lambda utterance, variant: REQUEST,
             lambda utterance, predicted: (samples.OK if predicted == "greet" else samples.WRONG, 0),
-            self._record.append,
+            self._record.sample,
             time.perf_counter,
             self.epoch_s,
             timeout_s,
@@ -114,6 +114,11 @@ def test_a_sample_holds_times_and_the_servers_own_timing(scripted):
     assert row["intended_s"] == 0.0 < row["sent_s"] < row["done_s"] < 1
     assert (row["tokens"], row["variant"], row["session"], row["turn"], row["held_s"]) == (6, 3, 2, 5, 0.0)
     assert (row["tokenize_ms"], row["infer_ms"], row["bytes"]) == (0.25, 1.5, len(BODY))
+
+
+@pytest.mark.parametrize(("told", "kept"), [(-1, 0), (65_535, 65_535), (10**30, 65_535)])
+def test_a_count_of_tokens_fits_its_column(told, kept):
+    assert _read_answer(b'{"intent":"greet","tokens":%d}' % told) == ("greet", kept)
 
 
 def test_whoever_asks_is_told_of_every_arrival_that_has_its_sample(scripted):
@@ -273,6 +278,8 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
     ("header", "tokenize_ms", "infer_ms"),
     [
         (b"tokenize;dur=0.12, infer;dur=5.31", 0.12, 5.31),
+        (b"tokenize;dur=0.12, infer;dur=5", 0.12, 5.0),
+        (b"tokenize;dur=0.12, infer;dur=5.31, queue;dur=9.5", 0.12, 5.31),
         (b"infer;dur=5,queue;dur=9,tokenize;desc=words;dur=1e-3", 1e-3, 5.0),
         (b'cache;desc="hit", infer;dur=2.5;desc=x', math.nan, 2.5),
         (b"infer;dur=soon, tokenize", math.nan, math.nan),

@@ -1,4 +1,4 @@
-"""The histogram of Locust's table. Locust itself is not imported: it would replace the sockets and threads of all tests."""
+"""Locust's table, but for Locust itself: importing it would replace the sockets and threads of all tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload import locust_table
+from chatload import locust_table, samples
 
 
 def histogram(latencies_ms: list[float]) -> dict[float, int]:
@@ -32,3 +32,32 @@ def test_short_latencies_have_the_same_keys_alone_and_beside_a_long_one(short_ms
 def test_keys_are_finer_where_latencies_are_short(latency_ms, key):
     assert histogram([latency_ms]) == {key: 1}
     assert histogram([latency_ms, 5_000.0]) == {key: 1, 5_000.0: 1}
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """(rows, name, second) of what is added to Locust's statistics."""
+    found = []
+    monkeypatch.setattr(locust_table, "_add", lambda stats, name, rows, second: found.append((len(rows), name, second)))
+    return found
+
+
+def rows(count: int) -> bytes:
+    return samples.pack(0.0, 0.0, 0.001, 0, 0, samples.OK, 0.1, 0.2, 100) * count
+
+
+def test_what_came_in_one_second_is_added_with_the_next_under_its_own(added, monkeypatch):
+    table = locust_table.Table(None, lambda: "intent")
+    for moment_s, count in ((10.1, 3), (10.4, 2), (10.9, 1), (11.2, 7), (13.0, 4)):
+        monkeypatch.setattr(locust_table.time, "time", lambda moment_s=moment_s: moment_s)
+        table.take(rows(count))
+    table.flush()
+    assert [entry for entry in added if entry[0]] == [(6, "intent", 10), (7, "intent", 11), (4, "intent", 13)]
+
+
+def test_many_rows_do_not_wait(added, monkeypatch):
+    monkeypatch.setattr(locust_table.time, "time", lambda: 10.5)
+    table = locust_table.Table(None, lambda: "intent")
+    for _ in range(3):
+        table.take(rows(6_000))
+    assert sum(count for count, _, _ in added) == 12_000

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload import samples
+from chatload.arrivals import Arrival
 from chatload.record import Record
 
 ROW = (0.5, 0.6, 0.9, 7, 3, samples.OK, 0.1, 5.0, 120)
@@ -40,6 +41,16 @@ def test_what_is_packed_is_read_again(written):
     read = samples.from_bytes(record.take())
     assert [tuple(row) for row in read.tolist()] == written
     assert record.take() == b""
+
+
+@given(st.lists(rows, max_size=30))
+def test_the_sample_of_an_arrival_is_its_row(written):
+    record, packed = Record(), Record()
+    for row in written:
+        intended_s, sent_s, done_s, utterance, *answer = row[:10]
+        record.sample(Arrival(intended_s, utterance, *row[10:]), sent_s, done_s, *answer)
+        packed.append(*row)
+    assert record.take() == packed.take()
 
 
 def test_a_record_outgrows_its_chunk_in_order():

@@ -30,7 +30,7 @@ class Trial:
         self._record, self._calls = Record(), Record(calls.ROW)
         self._port, self._timeout_s, self._max_in_flight = port, timeout_s, max_in_flight
         self.epoch_s = time.perf_counter()
-        self.turns = Turns(self.graph, self._client, self._record.append, self._calls.append)
+        self.turns = Turns(self.graph, self._client, self._record.sample, self._calls.append)
 
     def _client(self, name, record):
         return Client(
@@ -115,7 +115,7 @@ def test_a_call_that_is_out_when_another_fails_runs_to_its_end_and_is_kept(scrip
     over = threading.Event()
     models = Models(LABELS, lambda name: over.wait(5) if name == "intent" else None, {"act": 500})
     trial = Trial({**CALLS, "late": ["intent"]}, scripted(models).port)
-    trial.turns._record = lambda *row: (trial._record.append(*row), over.set())
+    trial.turns._record = lambda *sample: (trial._record.sample(*sample), over.set())
     rows, by_name = trial.play()
     assert [samples.outcome_name(int(row["outcome"])) for row in rows] == ["http_500"]
     assert rows[0]["done_s"] == by_name["act"]["done_s"] < by_name["intent"]["done_s"]

@@ -1,0 +1,96 @@
+"""The timers on gevent's own loop. What is asked of moments is only that none rings too early for the dispatcher."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import gevent
+import pytest
+
+from chatload import timer
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+
+
+class Waiter:
+    """Waits for moments one after the other, as the dispatcher does; notes how often it was called and when each came."""
+
+    def __init__(self, kind, moments_s: list[float]) -> None:
+        self.calls = 0
+        self.reached_s: list[float] = []
+        self._moments_s = list(moments_s)
+        self.timer = kind(gevent.get_hub().loop, self._wake)
+        self._arm()
+
+    def _wake(self) -> None:
+        self.calls += 1
+        while self._moments_s and self._moments_s[0] <= time.perf_counter():
+            self._moments_s.pop(0)
+            self.reached_s.append(time.perf_counter())
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._moments_s:
+            self.timer.arm(self._moments_s[0])
+        else:
+            self.timer.disarm()
+
+    def wait(self, count: int) -> None:
+        deadline_s = time.perf_counter() + 5
+        while len(self.reached_s) < count and time.perf_counter() < deadline_s:
+            gevent.sleep(0.001)
+        self.timer.close()
+
+
+KINDS = [pytest.param(timer.TimerFd, marks=linux), timer.LoopTimer]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gap_s", [0.0, 5e-6, 15e-6, 1e-3, 20e-3])
+def test_every_moment_comes_and_none_is_missed(kind, gap_s):
+    start_s = time.perf_counter() + 0.01
+    moments_s = [start_s + number * gap_s for number in range(20)]
+    waiter = Waiter(kind, moments_s)
+    waiter.wait(20)
+    assert len(waiter.reached_s) == 20
+    assert all(reached_s >= moment_s for reached_s, moment_s in zip(waiter.reached_s, moments_s, strict=True))
+
+
+@linux
+def test_a_far_moment_is_slept_for():
+    waiter = Waiter(timer.TimerFd, [time.perf_counter() + after_s for after_s in (0.0, 0.1, 0.2)])
+    waiter.wait(3)
+    assert waiter.calls <= 10  # a moment may ring a hair early, and is then looked for
+    assert waiter.timer.spare_s < 1e-3
+
+
+@linux
+def test_a_near_moment_is_waited_for_awake(monkeypatch):
+    # So far ahead that no pause of this process makes the difference.
+    monkeypatch.setattr(timer, "_NEAR_S", 10.0)
+    monkeypatch.setattr(timer, "_LOOK_S", 10.0)
+    waiter = Waiter(timer.TimerFd, [time.perf_counter() + after_s for after_s in (0.0, 0.1)])
+    waiter.wait(2)
+    assert waiter.calls > 20
+    assert 0.05 < waiter.timer.spare_s < 1.0
+
+
+@linux
+def test_after_a_disarming_nothing_rings():
+    waiter = Waiter(timer.TimerFd, [time.perf_counter()])
+    while not waiter.reached_s:
+        gevent.sleep(0.001)
+    calls = waiter.calls
+    gevent.sleep(0.02)
+    assert waiter.calls == calls
+    waiter.timer.arm(time.perf_counter() + 0.005)
+    gevent.sleep(0.02)
+    assert waiter.calls == calls + 1
+    waiter.timer.close()
+
+
+def test_the_finest_timer_of_this_machine_is_taken():
+    made = timer.make(gevent.get_hub().loop, lambda: None)
+    assert made.name == ("timerfd" if sys.platform == "linux" else "event loop (1 ms)")
+    made.close()
