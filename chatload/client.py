@@ -110,6 +110,7 @@ class Client:
             self.record_unsent(arrival, samples.DROPPED)
             return
         self.in_flight += 1
+        self._forget()
         connection = self.idle.pop() if self.idle else _Connection(self)
         connection.serial += 1
         self._pending.append((now + self.timeout_s, connection, connection.serial))
@@ -133,10 +134,16 @@ class Client:
             connection.close()
         self.idle.clear()
 
-    def trim(self) -> None:
-        """Forgets requests already answered, so that the list of deadlines does not outgrow the requests in flight."""
+    def _forget(self) -> None:
+        """Forgets the oldest deadlines where they were met: two for each that is added, so that there are soon as many as
+        requests in flight, and never so many to forget at once that an arrival has to wait."""
         pending = self._pending
-        while pending and (pending[0][1].serial != pending[0][2] or pending[0][1].state in (_IDLE, _CLOSED)):
+        for _ in range(2):
+            if not pending:
+                return
+            _, connection, serial = pending[0]
+            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+                return
             pending.popleft()
 
     def record(

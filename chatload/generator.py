@@ -293,7 +293,6 @@ class Generator:
         while True:
             gevent.sleep(_TICK_S)
             self._client.expire()
-            self._client.trim()
             if self.now_s - reported_s >= _REPORT_S:
                 reported_s = self.now_s
                 self._renew_token()

@@ -108,11 +108,6 @@ class Turns:
         for client in self._clients:
             client.abandon()
 
-    def trim(self) -> None:
-        """See Client.trim."""
-        for client in self._clients:
-            client.trim()
-
     def _send(self, turn: _Turn, call: int) -> None:
         if not turn.over:
             arrival = turn.arrival

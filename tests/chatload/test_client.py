@@ -229,12 +229,12 @@ def test_what_is_still_out_at_the_end_is_unfinished(scripted):
 
 def test_deadlines_of_answered_requests_are_forgotten(scripted):
     trial = Trial(scripted(answering(ANSWER)).port)
-    for _ in range(20):
-        trial.send()
-    while trial.client.in_flight:
-        gevent.sleep(0.001)
-    trial.client.trim()
-    assert len(trial.client._pending) == 0
+    for _ in range(5):
+        for _ in range(20):
+            trial.send()
+        while trial.client.in_flight:
+            gevent.sleep(0.001)
+        assert len(trial.client._pending) == 20
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,6 @@ class Trial:
         while self.turns.in_flight and time.monotonic() < deadline_s:
             gevent.sleep(0.005)
             self.turns.expire()
-            self.turns.trim()
         self.turns.abandon()
         rows = np.frombuffer(self._calls.take(), dtype=calls.DTYPE)
         by_name = {self.graph.names[row["call"]]: row for row in rows if row["arrival"] == 0}
