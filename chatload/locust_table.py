@@ -29,31 +29,33 @@ class Table:
     def __init__(self, stats: Any, name: Callable[[], str]) -> None:
         self._stats = stats
         self._name = name
-        self._second = 0
+        self._at_s = 0.0
         self._waiting: list[bytes] = []
 
     def take(self, rows: bytes) -> None:
         """Takes rows of samples that have just been reported."""
-        second = int(time.time())
-        if second != self._second or sum(map(len, self._waiting)) >= _MOST_ROWS * samples.ROW.size:
+        now_s = time.time()
+        if int(now_s) != int(self._at_s) or sum(map(len, self._waiting)) >= _MOST_ROWS * samples.ROW.size:
             self.flush()
-            self._second = second
+        self._at_s = now_s
         self._waiting.append(rows)
 
     def flush(self) -> None:
         """Adds what still waits: nothing more comes, or not now."""
         rows = samples.from_bytes(b"".join(self._waiting))
         self._waiting.clear()
-        _add(self._stats, self._name(), rows, self._second)
+        _add(self._stats, self._name(), rows, self._at_s)
 
 
-def _add(stats: Any, name: str, rows: np.ndarray, second: int) -> None:
-    """Latency counts from the intended time. An arrival that was not answered is a failure without a response time: its
+def _add(stats: Any, name: str, rows: np.ndarray, at_s: float) -> None:
+    """Adds rows as if their answers had come at ``at_s`` (seconds of time.time()).
+
+    Latency counts from the intended time. An arrival that was not answered is a failure without a response time: its
     time, long or short, would pass for an answer's.
     """
     if not len(rows):
         return
-    answered = samples.answered(rows)
+    second, answered = int(at_s), samples.answered(rows)
     latency_ms = samples.latency_ms(rows)[answered]
     smallest, largest, total_ms = _extent(latency_ms)
     histogram = _histogram(latency_ms, smallest, largest)
@@ -64,7 +66,7 @@ def _add(stats: Any, name: str, rows: np.ndarray, second: int) -> None:
         entry.num_requests += len(rows)
         entry.num_none_requests += len(rows) - len(latency_ms)
         entry.num_reqs_per_sec[second] += len(rows)
-        entry.last_request_timestamp = time.time()
+        entry.last_request_timestamp = at_s
         entry.total_content_length += size
         for key, count in histogram:
             entry.response_times[key] += count

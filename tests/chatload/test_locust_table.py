@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -36,9 +38,9 @@ def test_keys_are_finer_where_latencies_are_short(latency_ms, key):
 
 @pytest.fixture
 def added(monkeypatch):
-    """(rows, name, second) of what is added to Locust's statistics."""
+    """(rows, name, moment) of what is added to Locust's statistics."""
     found = []
-    monkeypatch.setattr(locust_table, "_add", lambda stats, name, rows, second: found.append((len(rows), name, second)))
+    monkeypatch.setattr(locust_table, "_add", lambda stats, name, rows, at_s: found.append((len(rows), name, at_s)))
     return found
 
 
@@ -52,7 +54,7 @@ def test_what_came_in_one_second_is_added_with_the_next_under_its_own(added, mon
         monkeypatch.setattr(locust_table.time, "time", lambda moment_s=moment_s: moment_s)
         table.take(rows(count))
     table.flush()
-    assert [entry for entry in added if entry[0]] == [(6, "intent", 10), (7, "intent", 11), (4, "intent", 13)]
+    assert [entry for entry in added if entry[0]] == [(6, "intent", 10.9), (7, "intent", 11.2), (4, "intent", 13.0)]
 
 
 def test_many_rows_do_not_wait(added, monkeypatch):
@@ -61,3 +63,28 @@ def test_many_rows_do_not_wait(added, monkeypatch):
     for _ in range(3):
         table.take(rows(6_000))
     assert sum(count for count, _, _ in added) == 12_000
+
+
+CURRENT = """
+import sys, time
+from locust.stats import RequestStats
+from chatload import locust_table, samples
+
+start_s = 1_000_000_000
+time.time = lambda: start_s
+stats = RequestStats()
+table = locust_table.Table(stats, lambda: "intent")
+for step in range(4 * 30):
+    now_s = start_s + step / 4 + 0.1
+    time.time = lambda: now_s
+    took_s = 0.004 if step < 4 * 15 else 0.008
+    table.take(samples.pack(0.0, 0.0, took_s, 0, 0, samples.OK, 0.1, 0.2, 100) * 25)
+print(stats.total.current_rps, stats.total.get_current_response_time_percentile(0.5), stats.total.num_requests)
+"""
+
+
+def test_locusts_own_figures_of_the_last_seconds_hold():
+    done = subprocess.run([sys.executable, "-c", CURRENT], capture_output=True, text=True, check=True)
+    rate, median_ms, count = map(float, done.stdout.split())
+    assert (rate, median_ms) == (100.0, 8.0)
+    assert count == 29 * 100  # the last second waits for the next
