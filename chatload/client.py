@@ -121,13 +121,13 @@ class Client:
         now = self.clock() - self.epoch_s
         while self._pending and self._pending[0][0] <= now:
             _, connection, serial = self._pending.popleft()
-            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+            if connection.awaits(serial):
                 connection.fail(samples.TIMEOUT)
 
     def abandon(self) -> None:
         """Ends all requests still in flight as unfinished, and closes every connection."""
         for _, connection, serial in list(self._pending):
-            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+            if connection.awaits(serial):
                 connection.fail(samples.UNFINISHED)
         self._pending.clear()
         for connection in self.idle:
@@ -142,34 +142,21 @@ class Client:
             if not pending:
                 return
             _, connection, serial = pending[0]
-            if connection.serial == serial and connection.state not in (_IDLE, _CLOSED):
+            if connection.awaits(serial):
                 return
             pending.popleft()
 
-    def record(
-        self,
-        arrival: Due,
-        sent_s: float,
-        done_s: float,
-        predicted: int,
-        outcome: int,
-        tokenize_ms: float,
-        infer_ms: float,
-        size: int,
-        tokens: int,
-    ) -> None:
-        """Appends the sample of an arrival."""
-        self._record(arrival, sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
+    def record(self, arrival: Due, *answer: Any) -> None:
+        """Appends the sample of an arrival; ``answer`` as Record.sample takes it."""
+        self._record(arrival, *answer)
         if self.done is not None:
             self.done(arrival)
 
     def oldest_s(self) -> float:
         """The intended time of the oldest request that is still out; infinite when none is."""
         # Turns that were held are sent later than others that were intended after them.
-        out = (waiting for _, waiting, serial in self._pending if waiting.serial == serial)
-        return min(
-            (waiting.arrival.intended_s for waiting in out if waiting.state not in (_IDLE, _CLOSED)), default=math.inf
-        )
+        out = (waiting.arrival for _, waiting, serial in self._pending if waiting.awaits(serial))
+        return min((arrival.intended_s for arrival in out), default=math.inf)
 
     def record_unsent(self, arrival: Due, outcome: int) -> None:
         """Appends the sample of an arrival that was never sent."""
@@ -188,6 +175,10 @@ class _Connection:
         self._tls: _Tls | None = None
         self._unsent: bytes | memoryview = b""
         self._socket: Any = None
+
+    def awaits(self, serial: int) -> bool:
+        """Whether the request with that number is still out."""
+        return self.serial == serial and self.state not in (_IDLE, _CLOSED)
 
     # --- a request ---------------------------------------------------------------------------------------------
 

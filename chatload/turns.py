@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chatload import samples
 from chatload.arrivals import Arrival
@@ -18,7 +18,7 @@ from chatload.client import Client
 
 
 class _Answer(NamedTuple):
-    """What came of one call."""
+    """What came of one call, as Record.sample takes it."""
 
     sent_s: float
     done_s: float
@@ -113,30 +113,18 @@ class Turns:
             arrival = turn.arrival
             self._clients[call].send(Call(turn.intended_s[call], arrival.utterance, arrival.variant, turn))
 
-    def _answered(
-        self,
-        call: int,
-        sent: Call,
-        sent_s: float,
-        done_s: float,
-        predicted: int,
-        outcome: int,
-        tokenize_ms: float,
-        infer_ms: float,
-        size: int,
-        tokens: int,
-    ) -> None:
-        """A call has ended; the rest of the turn follows from that."""
+    def _answered(self, call: int, sent: Call, *fields: Any) -> None:
+        """A call has ended, with what Record.sample takes of an answer; the rest of the turn follows from that."""
         turn = sent.turn
-        answer = turn.answers[call] = _Answer(sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
+        answer = turn.answers[call] = _Answer(*fields)
         if turn.over:
             self._keep_call(turn, call, False)
-        elif outcome > samples.WRONG:
+        elif answer.outcome > samples.WRONG:
             self._fail(turn, answer)
         elif len(turn.answers) == len(self._graph.names):
             self._finish(turn)
         else:
-            self._send_followers(turn, call, done_s)
+            self._send_followers(turn, call, answer.done_s)
 
     def _send_followers(self, turn: _Turn, call: int, done_s: float) -> None:
         for follower in self._graph.followers[call]:

@@ -1,4 +1,4 @@
-"""Locust's table, but for Locust itself: importing it would replace the sockets and threads of all tests."""
+"""Locust's table. Locust itself is imported in another process: it would replace the sockets and threads of all tests."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_many_rows_do_not_wait(added, monkeypatch):
 
 
 CURRENT = """
-import sys, time
+import time
 from locust.stats import RequestStats
 from chatload import locust_table, samples
 
