@@ -3,16 +3,23 @@
 Connections are driven by callbacks of gevent's event loop: a greenlet switch a request would cost more than the request.
 A connection carries one request at a time (TorchServe has one slot a connection: no pipelining); the one used last is
 used next, so that the pool is as small as the load allows. Nothing here ever blocks or waits for another request.
+
+An answer is done when its last byte has come to this machine, as the kernel tells, and not when this process got to read it
+(docs/decisions/0316-answers-carry-the-kernels-time.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import re
 import socket
 import ssl
+import struct
+import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +34,11 @@ from chatload import samples
 _READ, _WRITE = 1, 2
 _RECEIVE_BYTES = 16_384
 _MOST_TOKENS = 65_535  # that a row can hold
+# socket(7), SO_TIMESTAMPNS: Linux tells with what is received when it came, by CLOCK_REALTIME. Python has no name for it.
+_STAMPS = 35
+_STAMP = struct.Struct("@ll")
+_STAMP_BYTES = socket.CMSG_SPACE(_STAMP.size)
+_NANOSECONDS = 1_000_000_000
 # The real socket: gevent's cooperative one would switch greenlets where a callback must not.
 _Socket: type[socket.socket] = monkey.get_original("socket", "socket")
 
@@ -100,6 +112,7 @@ class Client:
         self.max_in_flight = max_in_flight
         self.in_flight = 0
         self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
+        self.stamped = False  # whether the kernel told when the last answer came
         self.idle: list[_Connection] = []
         self._pending: deque[tuple[float, _Connection, int]] = deque()
 
@@ -175,6 +188,7 @@ class _Connection:
         self._tls: _Tls | None = None
         self._unsent: bytes | memoryview = b""
         self._socket: Any = None
+        self._age_s = 0.0  # how long what was received last had been there
 
     def awaits(self, serial: int) -> bool:
         """Whether the request with that number is still out."""
@@ -196,7 +210,7 @@ class _Connection:
     def _finish(self, status: int) -> None:
         """The answer is complete."""
         client = self.client
-        done_s = client.clock() - client.epoch_s
+        done_s = max(client.clock() - client.epoch_s - self._age_s, self.sent_s)
         tokenize_ms, infer_ms = _server_timing(self._timing)
         outcome, predicted, tokens = status, samples.NOT_PREDICTED, 0
         if status == 200:
@@ -233,7 +247,10 @@ class _Connection:
             return
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._receive = self._socket.recv
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # a sandbox may not know it
+                self._socket.setsockopt(socket.SOL_SOCKET, _STAMPS, 1)
+        self._receive = self._socket.recvmsg
         self._parser = httptools.HttpResponseParser(self)
         fd = self._socket.fileno()
         self._reads = self.client.loop.io(fd, _READ)
@@ -292,16 +309,24 @@ class _Connection:
             self._unsent = memoryview(data)[taken:]
             self._writes.start(self._writable)
 
-    def _readable(self) -> None:
+    def _received(self) -> bytes | None:
+        """What has come, empty at the end of the connection; None when nothing has."""
         try:
-            data = self._receive(_RECEIVE_BYTES)
+            data, told, _, _ = self._receive(_RECEIVE_BYTES, _STAMP_BYTES)
         except BlockingIOError:
-            return
+            return None
         except OSError:
-            data = b""
+            return b""
+        if data:  # an end has no time
+            self.client.stamped = bool(told)
+            self._age_s = _age_s(told[0][2]) if told else 0.0
+        return data
+
+    def _readable(self) -> None:
+        data = self._received()
         if data:
             self._feed(data)
-        else:
+        elif data is not None:
             self._ended()
 
     def _feed(self, data: bytes) -> None:
@@ -353,12 +378,9 @@ class _Connection:
 
     def _readable_tls(self) -> None:
         assert self._tls is not None
-        try:
-            data = self._receive(_RECEIVE_BYTES)
-        except BlockingIOError:
+        data = self._received()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._ended()
         elif self.state == _HANDSHAKE:
@@ -430,6 +452,12 @@ class _Tls:
                 break
             plain.append(piece)
         return b"".join(plain)
+
+
+def _age_s(stamp: bytes) -> float:
+    """How long ago a moment was that the kernel told; never negative, though somebody may have set the clock since."""
+    seconds, nanoseconds = _STAMP.unpack(stamp)
+    return max((time.time_ns() - seconds * _NANOSECONDS - nanoseconds) / _NANOSECONDS, 0.0)
 
 
 def _read_answer(body: bytes) -> tuple[str | None, int]:

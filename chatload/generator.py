@@ -100,7 +100,7 @@ class Facts:
     """How a generator process fared, beside its samples. Times are seconds since its epoch.
 
     ``rates`` are (moment, arrivals per second from then on), ``cpu`` (moment, CPU seconds used so far), without ``spare_s``
-    (see timer.Timer), ``part`` as in Plan.
+    (see timer.Timer), ``part`` as in Plan, ``stamped`` whether the kernel told when answers came.
     """
 
     worker: int
@@ -111,6 +111,7 @@ class Facts:
     cpu: list[tuple[float, float]] = field(default_factory=list)
     ended_s: float = 0.0
     spare_s: float = 0.0
+    stamped: bool = False
     max_rss_mib: float = 0.0
 
     def as_json(self) -> dict:
@@ -281,6 +282,7 @@ class Generator:
         gc.unfreeze()
         self._measure_cpu()
         self.facts.spare_s = self._timer.spare_s
+        self.facts.stamped = self._client.stamped
         self.facts.max_rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self._hand_over()
 

@@ -81,6 +81,11 @@ class Turns:
         """Calls that are out."""
         return sum(client.in_flight for client in self._clients)
 
+    @property
+    def stamped(self) -> bool:
+        """Whether the kernel told when the last answers came."""
+        return all(client.stamped for client in self._clients)
+
     def oldest_s(self) -> float:
         """The intended time of the oldest turn that goes on; infinite when none does."""
         return min((arrival.intended_s for arrival in self._going.values()), default=math.inf)

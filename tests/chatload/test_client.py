@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import socket
 import ssl
+import struct
 import subprocess
+import sys
 import time
 
 import gevent
 import pytest
 
-from chatload import samples
+from chatload import client, samples
 from chatload.arrivals import Arrival
 from chatload.client import Client, Target, _read_answer, _server_timing
 from chatload.record import Record
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when something came")
 
 REQUEST = b"POST /predictions/intent HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 BODY = b'{"intent":"greet","confidence":0.9,"tokens":6}'
@@ -272,6 +276,73 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context())
     trial.send()
     assert trial.finish() == ["connect"]
+
+
+def held_up(trial: Trial, for_s: float = 0.3) -> float:
+    """The service time of a request on a warm connection, during which this process does nothing at all."""
+    trial.send()
+    while trial.client.in_flight:
+        gevent.sleep(0.001)
+    trial.send()
+    deadline_s = time.perf_counter() + for_s
+    while time.perf_counter() < deadline_s:
+        pass
+    assert trial.finish() == ["ok", "ok"]
+    return trial.rows[1]["done_s"] - trial.rows[1]["sent_s"]
+
+
+@linux
+def test_an_answer_is_done_when_it_came_and_not_when_it_was_read(scripted):
+    trial = Trial(scripted(answering(ANSWER)).port)
+    assert 0 < held_up(trial) < 0.2
+    assert trial.client.stamped
+
+
+@linux
+def test_the_end_of_a_connection_is_no_answer_without_a_time(scripted):
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER)
+
+    trial = Trial(scripted(script).port)
+    trial.send()
+    deadline_s = time.monotonic() + 5
+    while not trial.client.idle and time.monotonic() < deadline_s:
+        gevent.sleep(0.001)
+    while trial.client.idle and time.monotonic() < deadline_s:  # until the server's end has been read
+        gevent.sleep(0.001)
+    assert trial.finish() == ["ok"]
+    assert trial.client.stamped
+
+
+@linux
+def test_an_answer_over_https_is_done_when_it_came(scripted, certificate):
+    trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
+    assert 0 < held_up(trial) < 0.2
+    assert trial.client.stamped
+
+
+def test_where_the_kernel_does_not_tell_an_answer_is_done_when_it_is_read(scripted, monkeypatch):
+    monkeypatch.setattr(client, "_STAMPS", 0x7FFF)  # an option that no kernel knows
+    trial = Trial(scripted(answering(ANSWER)).port)
+    assert held_up(trial) >= 0.3
+    assert not trial.client.stamped
+
+
+@pytest.mark.parametrize(("ago_s", "age_s"), [(0.25, 0.25), (0.0, 0.0), (-3600.0, 0.0)])
+def test_an_answer_s_age_is_never_negative(ago_s, age_s, monkeypatch):
+    now_ns = 1_800_000_000_123_456_789
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    stamp = struct.pack("@ll", *divmod(now_ns - round(ago_s * 1e9), 1_000_000_000))
+    assert client._age_s(stamp) == pytest.approx(age_s, abs=1e-9)
+
+
+def test_a_clock_set_forward_does_not_make_an_answer_come_before_its_request(scripted, monkeypatch):
+    monkeypatch.setattr(client, "_age_s", lambda stamp: 3600.0)
+    trial = Trial(scripted(answering(ANSWER)).port)
+    trial.send()
+    assert trial.finish() == ["ok"]
+    assert trial.rows[0]["done_s"] >= trial.rows[0]["sent_s"] > 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import gevent
 
 from chatload import generator, samples
@@ -37,3 +39,4 @@ def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
     assert min(portions) >= 1_000
     assert len(rows) > sum(portions)  # the rest, which is no thousand any more
     assert (rows["outcome"] <= samples.WRONG).all()
+    assert playing.facts.stamped == (sys.platform == "linux")
