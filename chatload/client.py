@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import math
 import os
 import re
@@ -20,7 +21,6 @@ import ssl
 import struct
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -110,54 +110,44 @@ class Client:
         self.epoch_s = epoch_s
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
-        self.in_flight = 0
         self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
         self.stamped = False  # whether the kernel told when the last answer came
         self.idle: list[_Connection] = []
-        self._pending: deque[tuple[float, _Connection, int]] = deque()
+        self._deadlines: dict[_Connection, float] = {}  # of the requests that are out, in the order of their sending
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are out."""
+        return len(self._deadlines)
 
     def send(self, arrival: Due) -> None:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
         now = self.clock() - self.epoch_s
-        if self.in_flight >= self.max_in_flight:
+        if len(self._deadlines) >= self.max_in_flight:
             self.record_unsent(arrival, samples.DROPPED)
             return
-        self.in_flight += 1
-        self._forget()
         connection = self.idle.pop() if self.idle else _Connection(self)
-        connection.serial += 1
-        self._pending.append((now + self.timeout_s, connection, connection.serial))
+        self._deadlines[connection] = now + self.timeout_s
         connection.start(arrival, now)
+
+    def over(self, connection: _Connection) -> None:
+        """The request on that connection is no longer out."""
+        del self._deadlines[connection]
 
     def expire(self) -> None:
         """Ends the requests that have waited longer than the timeout. To be called every now and then."""
         now = self.clock() - self.epoch_s
-        while self._pending and self._pending[0][0] <= now:
-            _, connection, serial = self._pending.popleft()
-            if connection.awaits(serial):
-                connection.fail(samples.TIMEOUT)
+        late = itertools.takewhile(lambda out: self._deadlines[out] <= now, self._deadlines)
+        for connection in list(late):
+            connection.fail(samples.TIMEOUT)
 
     def abandon(self) -> None:
         """Ends all requests still in flight as unfinished, and closes every connection."""
-        for _, connection, serial in list(self._pending):
-            if connection.awaits(serial):
-                connection.fail(samples.UNFINISHED)
-        self._pending.clear()
+        for connection in list(self._deadlines):
+            connection.fail(samples.UNFINISHED)
         for connection in self.idle:
             connection.close()
         self.idle.clear()
-
-    def _forget(self) -> None:
-        """Forgets the oldest deadlines where they were met: two for each that is added, so that there are soon as many as
-        requests in flight, and never so many to forget at once that an arrival has to wait."""
-        pending = self._pending
-        for _ in range(2):
-            if not pending:
-                return
-            _, connection, serial = pending[0]
-            if connection.awaits(serial):
-                return
-            pending.popleft()
 
     def record(self, arrival: Due, *answer: Any) -> None:
         """Appends the sample of an arrival; ``answer`` as Record.sample takes it."""
@@ -168,8 +158,7 @@ class Client:
     def oldest_s(self) -> float:
         """The intended time of the oldest request that is still out; infinite when none is."""
         # Turns that were held are sent later than others that were intended after them.
-        out = (waiting.arrival for _, waiting, serial in self._pending if waiting.awaits(serial))
-        return min((arrival.intended_s for arrival in out), default=math.inf)
+        return min((connection.arrival.intended_s for connection in self._deadlines), default=math.inf)
 
     def record_unsent(self, arrival: Due, outcome: int) -> None:
         """Appends the sample of an arrival that was never sent."""
@@ -183,16 +172,11 @@ class _Connection:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.state = _CLOSED
-        self.serial = 0
         self._parser: Any = None
         self._tls: _Tls | None = None
         self._unsent: bytes | memoryview = b""
         self._socket: Any = None
         self._age_s = 0.0  # how long what was received last had been there
-
-    def awaits(self, serial: int) -> bool:
-        """Whether the request with that number is still out."""
-        return self.serial == serial and self.state not in (_IDLE, _CLOSED)
 
     # --- a request ---------------------------------------------------------------------------------------------
 
@@ -218,7 +202,7 @@ class _Connection:
             outcome, predicted = client.judge(self.arrival.utterance, intent)
         size = len(self._body)
         client.record(self.arrival, self.sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
-        client.in_flight -= 1
+        client.over(self)
         if self._parser.should_keep_alive():
             self.state = _IDLE
             client.idle.append(self)
@@ -231,7 +215,7 @@ class _Connection:
         done_s = client.clock() - client.epoch_s if outcome != samples.UNFINISHED else samples.NEVER
         never = samples.NEVER
         self.close()
-        client.in_flight -= 1
+        client.over(self)
         client.record(self.arrival, self.sent_s, done_s, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
 
     # --- the socket --------------------------------------------------------------------------------------------

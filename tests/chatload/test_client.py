@@ -231,14 +231,29 @@ def test_what_is_still_out_at_the_end_is_unfinished(scripted):
     assert trial.client.in_flight == 0
 
 
-def test_deadlines_of_answered_requests_are_forgotten(scripted):
-    trial = Trial(scripted(answering(ANSWER)).port)
-    for _ in range(5):
-        for _ in range(20):
-            trial.send()
-        while trial.client.in_flight:
+def test_one_request_that_hangs_is_all_that_is_kept_of_many(scripted):
+    hanging = []
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        if not hanging:
+            hanging.append(True)
+            time.sleep(1)
+        connection.sendall(ANSWER)
+        answering(ANSWER)(connection)
+
+    trial = Trial(scripted(script).port)
+    hanging_s = 12.5
+    trial.client.send(Arrival(hanging_s, 0))
+    gevent.sleep(0.1)
+    for number in range(100):
+        trial.client.send(Arrival(hanging_s + number, 0))
+        while trial.client.in_flight > 1:
             gevent.sleep(0.001)
-        assert len(trial.client._pending) == 20
+    assert trial.client.oldest_s() == hanging_s
+    assert list(trial.client._deadlines.values()) == pytest.approx([5.0], abs=1.0)
+    assert trial.finish(within_s=0.01) == ["ok"] * 100 + ["unfinished"]
+    assert trial.client.oldest_s() == math.inf
 
 
 @pytest.fixture(scope="module")
