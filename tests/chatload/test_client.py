@@ -294,7 +294,7 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
 
 
 def held_up(trial: Trial, for_s: float = 0.3) -> float:
-    """The service time of a request on a warm connection, during which this process does nothing at all."""
+    """The service time of a request on a warm connection, during which the event loop has no turn."""
     trial.send()
     while trial.client.in_flight:
         gevent.sleep(0.001)
