@@ -113,12 +113,24 @@ class Client:
         self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
         self.stamped = False  # whether the kernel told when the last answer came
         self.idle: list[_Connection] = []
+        self.unsent: set[_Connection] = set()  # those whose request is not wholly out yet
         self._deadlines: dict[_Connection, float] = {}  # of the requests that are out, in the order of their sending
 
     @property
     def in_flight(self) -> int:
         """Requests that are out."""
         return len(self._deadlines)
+
+    def can_wait(self) -> bool:
+        """Whether an answer may be read later than it comes, for who does not need it: it is known when it came, and no
+        request has yet to go out, which takes the loop as well."""
+        return self.stamped and not self.unsent
+
+    def read(self) -> None:
+        """Reads the answer to the oldest request that is out, if it has come."""
+        for connection in self._deadlines:
+            connection.readable()
+            return
 
     def send(self, arrival: Due) -> None:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
@@ -223,6 +235,8 @@ class _Connection:
     def _connect(self) -> None:
         target = self.client.target
         self.state = _CONNECTING
+        self.client.unsent.add(self)
+        self.readable = self._readable if target.tls is None else self._readable_tls
         try:
             self._socket = _Socket(target.family, socket.SOCK_STREAM)
         except OSError:  # out of file descriptors
@@ -252,14 +266,19 @@ class _Connection:
             return
         tls = self.client.target.tls
         if tls is None:
-            self._reads.start(self._readable)
-            self.state = _BUSY
-            self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
+            self._reads.start(self.readable)
+            self._opened()
         else:
             self._tls = _Tls(tls, self.client.target.host)
             self.state = _HANDSHAKE
-            self._reads.start(self._readable_tls)
+            self._reads.start(self.readable)
             self._shake_hands()
+
+    def _opened(self) -> None:
+        """The connection is there: its first request goes out."""
+        self.state = _BUSY
+        self.client.unsent.discard(self)
+        self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
 
     def _write(self, data: bytes | memoryview) -> None:
         """Hands ``data`` to the kernel; what it does not take now goes out when the socket is writable."""
@@ -267,21 +286,17 @@ class _Connection:
             data = self._tls.encrypt(data)
         if self._unsent:
             self._unsent = bytes(self._unsent) + bytes(data)
-            return
-        try:
-            taken = self._socket.send(data)
-        except BlockingIOError:
-            taken = 0
-        except OSError:
-            self.fail(samples.RESET)
-            return
-        if taken < len(data):
-            self._unsent = memoryview(data)[taken:]
-            self._writes.start(self._writable)
+        else:
+            self._hand_over(data)
 
     def _writable(self) -> None:
         self._writes.stop()
         data, self._unsent = self._unsent, b""
+        if self.state == _BUSY:
+            self.client.unsent.discard(self)
+        self._hand_over(data)
+
+    def _hand_over(self, data: bytes | memoryview) -> None:
         try:
             taken = self._socket.send(data)
         except BlockingIOError:
@@ -291,6 +306,7 @@ class _Connection:
             return
         if taken < len(data):
             self._unsent = memoryview(data)[taken:]
+            self.client.unsent.add(self)
             self._writes.start(self._writable)
 
     def _received(self) -> bytes | None:
@@ -334,6 +350,7 @@ class _Connection:
 
     def close(self) -> None:
         self.state = _CLOSED
+        self.client.unsent.discard(self)
         if self._socket is None:
             return
         for watcher in (self._reads, self._writes):
@@ -357,8 +374,7 @@ class _Connection:
         if outgoing:
             self._write(outgoing)
         if done and self.state == _HANDSHAKE:
-            self.state = _BUSY
-            self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
+            self._opened()
 
     def _readable_tls(self) -> None:
         assert self._tls is not None

@@ -8,6 +8,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import gevent
@@ -295,15 +296,21 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
 
 def held_up(trial: Trial, for_s: float = 0.3) -> float:
     """The service time of a request on a warm connection, during which the event loop has no turn."""
-    trial.send()
-    while trial.client.in_flight:
-        gevent.sleep(0.001)
-    trial.send()
+    warm(trial, 1).send()
     deadline_s = time.perf_counter() + for_s
     while time.perf_counter() < deadline_s:
         pass
     assert trial.finish() == ["ok", "ok"]
     return trial.rows[1]["done_s"] - trial.rows[1]["sent_s"]
+
+
+def warm(trial: Trial, connections: int) -> Trial:
+    """The trial after as many answers on as many connections at once."""
+    for _ in range(connections):
+        trial.send()
+    while trial.client.in_flight:
+        gevent.sleep(0.001)
+    return trial
 
 
 @linux
@@ -319,11 +326,8 @@ def test_the_end_of_a_connection_is_no_answer_without_a_time(scripted):
         read_request(connection)
         connection.sendall(ANSWER)
 
-    trial = Trial(scripted(script).port)
-    trial.send()
+    trial = warm(Trial(scripted(script).port), 1)
     deadline_s = time.monotonic() + 5
-    while not trial.client.idle and time.monotonic() < deadline_s:
-        gevent.sleep(0.001)
     while trial.client.idle and time.monotonic() < deadline_s:  # until the server's end has been read
         gevent.sleep(0.001)
     assert trial.finish() == ["ok"]
@@ -335,6 +339,93 @@ def test_an_answer_over_https_is_done_when_it_came(scripted, certificate):
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
     assert 0 < held_up(trial) < 0.2
     assert trial.client.stamped
+
+
+@linux
+def test_answers_are_read_oldest_first_without_a_turn_of_the_loop(scripted):
+    server = scripted(answering(ANSWER))
+    trial = warm(Trial(server.port), 2)
+    trial.client.read()  # nothing is out
+    for _ in range(2):
+        trial.send()
+    first, second = trial.client._deadlines
+    while trial.client.in_flight:
+        before = trial.client.in_flight
+        trial.client.read()
+        assert before - trial.client.in_flight in (0, 1)
+        assert first not in trial.client._deadlines or second in trial.client._deadlines
+    assert trial.finish() == ["ok"] * 4
+
+
+@linux
+def test_an_answer_over_https_is_read_without_a_turn_of_the_loop(scripted, certificate):
+    trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
+    warm(trial, 1).send()
+    while trial.client.in_flight:
+        trial.client.read()
+    assert trial.finish() == ["ok", "ok"]
+
+
+@linux
+def test_answers_can_wait_once_their_time_is_known(scripted, monkeypatch):
+    server = scripted(answering(ANSWER))
+    trial = Trial(server.port)
+    assert not trial.client.can_wait()  # nothing has told yet
+    assert warm(trial, 1).client.can_wait()
+    trial.send()
+    assert trial.client.can_wait()
+    trial.finish()
+    monkeypatch.setattr(client, "_STAMPS", 0x7FFF)
+    untold = warm(Trial(server.port), 1)
+    assert not untold.client.can_wait()
+    untold.finish()
+
+
+@linux
+def test_answers_cannot_wait_while_a_connection_is_opened(scripted):
+    trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
+    for _ in range(2):
+        trial.send()
+    assert not trial.client.can_wait()
+    while trial.client.unsent:
+        gevent.sleep(0.001)
+    assert trial.client.can_wait()
+    assert trial.finish() == ["ok"] * 3
+
+
+@linux
+def test_answers_can_wait_again_after_a_connection_that_was_refused(scripted):
+    trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = closed.getsockname()
+    target, trial.client.target = trial.client.target, Target(socket.AF_INET, refusing, "localhost", None)
+    for _ in range(2):
+        trial.send()
+    trial.client.target = target
+    assert sorted(trial.finish()) == ["connect", "ok", "ok"]
+    assert trial.client.can_wait()
+
+
+@linux
+def test_answers_cannot_wait_while_a_request_is_partly_out(scripted):
+    large = REQUEST.replace(b"{}", b" " * 30_000_000 + b"{}").replace(b"Length: 2", b"Length: 30000002")
+    reading = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(ANSWER)
+        reading.wait(5)
+        while not connection.recv(1_000_000).endswith(b"{}"):
+            pass
+        connection.sendall(ANSWER)
+
+    trial = warm(Trial(scripted(script).port), 1)
+    trial.client.request = lambda utterance, variant: large
+    trial.send()
+    assert not trial.client.can_wait()
+    reading.set()
+    assert trial.finish() == ["ok", "ok"]
+    assert trial.client.can_wait()
 
 
 def test_where_the_kernel_does_not_tell_an_answer_is_done_when_it_is_read(scripted, monkeypatch):

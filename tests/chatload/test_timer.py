@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
 
@@ -73,6 +74,36 @@ def test_a_near_moment_is_waited_for_awake(monkeypatch):
     waiter.wait(2)
     assert waiter.calls > 20
     assert 0.05 < waiter.timer.spare_s < 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ahead_s", [-1.0, 0.0, 10e-6, 5e-3])
+def test_a_sleep_ends_at_its_moment_without_a_turn_of_the_loop(kind, ahead_s):
+    waiter = Waiter(kind, [time.perf_counter()])
+    until_s = time.perf_counter() + ahead_s
+    waiter.timer.sleep(until_s)
+    assert until_s <= time.perf_counter() < until_s + max(-ahead_s, 0.0) + 1.0
+    assert waiter.calls == 0
+    waiter.wait(1)
+
+
+@linux
+def test_only_what_a_sleep_waits_awake_is_spare_time(monkeypatch):
+    waiter = Waiter(timer.TimerFd, [])
+    waiter.timer.sleep(time.perf_counter() + 0.05)
+    assert waiter.timer.spare_s < 0.025
+    monkeypatch.setattr(timer, "_NEAR_S", 10.0)
+    began_s = waiter.timer.spare_s
+    waiter.timer.sleep(time.perf_counter() + 0.05)
+    assert 0.04 < waiter.timer.spare_s - began_s < 1.0
+    waiter.wait(0)
+
+
+@linux
+def test_the_kernel_is_asked_to_end_sleeps_in_time():
+    timer.TimerFd(gevent.get_hub().loop, lambda: None).close()
+    slack = ctypes.CDLL(None).prctl(30, 0, 0, 0, 0)  # PR_GET_TIMERSLACK
+    assert slack == 1
 
 
 @linux
