@@ -122,15 +122,9 @@ class Client:
         return len(self._deadlines)
 
     def can_wait(self) -> bool:
-        """Whether an answer may be read later than it comes, for who does not need it: it is known when it came, and no
-        request has yet to go out, which takes the loop as well."""
+        """Whether the event loop can for a while, where nobody needs the answers: it will still be known when they came, and
+        no request has yet to go out, which takes the loop as well."""
         return self.stamped and not self.unsent
-
-    def read(self) -> None:
-        """Reads the answer to the oldest request that is out, if it has come."""
-        for connection in self._deadlines:
-            connection.readable()
-            return
 
     def send(self, arrival: Due) -> None:
         """Sends the request of an arrival now. Beyond ``max_in_flight`` the arrival is dropped, and recorded so."""
@@ -236,7 +230,6 @@ class _Connection:
         target = self.client.target
         self.state = _CONNECTING
         self.client.unsent.add(self)
-        self.readable = self._readable if target.tls is None else self._readable_tls
         try:
             self._socket = _Socket(target.family, socket.SOCK_STREAM)
         except OSError:  # out of file descriptors
@@ -266,12 +259,12 @@ class _Connection:
             return
         tls = self.client.target.tls
         if tls is None:
-            self._reads.start(self.readable)
+            self._reads.start(self._readable)
             self._opened()
         else:
             self._tls = _Tls(tls, self.client.target.host)
             self.state = _HANDSHAKE
-            self._reads.start(self.readable)
+            self._reads.start(self._readable_tls)
             self._shake_hands()
 
     def _opened(self) -> None:

@@ -3,8 +3,8 @@
 It never waits for an answer, and it never sends early. Nothing is skipped when it is late: an overdue arrival is sent at
 once, and its lag is recorded.
 
-While answers can wait, since the kernel keeps the time at which they came, it also waits for near arrivals itself, without
-the event loop (docs/decisions/0317-answers-that-can-wait-are-read-between-arrivals.md).
+While the event loop can wait, since the kernel keeps the time at which answers came, it also waits for near arrivals
+itself, without the loop (docs/decisions/0317-near-arrivals-are-waited-for-without-the-loop.md).
 """
 
 from __future__ import annotations
@@ -36,18 +36,8 @@ class Alarm(Protocol):
     def sleep(self, until_s: float) -> None: ...
 
 
-class Answers(Protocol):
-    """What the dispatcher needs of whom it sends to: see client.Client."""
-
-    def can_wait(self) -> bool: ...
-
-    def read(self) -> None: ...
-
-
-# The longest that the event loop has to wait for its turn; its own timers are no finer.
+# The longest that the event loop waits for its turn; its own timers are no finer.
 _TURN_S = 1e-3
-# Reading an answer takes about as long: with less than that to go, the next arrival would be late for it.
-_READ_S = 10e-6
 
 
 class Dispatcher:
@@ -55,8 +45,8 @@ class Dispatcher:
 
     ``utterances`` gives what an arrival has beside its time: utterance and variant, session and turn where there are any; it
     is asked after the schedule. ``clock`` counts seconds as ``alarm`` does; ``epoch_s`` is the run's zero on it. ``send``
-    takes an arrival. The plan ends at ``end_s``, or earlier when it is stopped. ``answers`` may be read between two
-    arrivals; None where something waits for them.
+    takes an arrival. The plan ends at ``end_s``, or earlier when it is stopped. ``can_wait`` says whether the event loop can
+    for a millisecond.
     """
 
     # Sends in a row before the event loop has its turn; more would starve the answers of an overloaded generator.
@@ -70,7 +60,7 @@ class Dispatcher:
         clock: Callable[[], float],
         epoch_s: float,
         end_s: float = math.inf,
-        answers: Answers | None = None,
+        can_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._schedule = schedule
         self._utterances = utterances
@@ -78,7 +68,7 @@ class Dispatcher:
         self._clock = clock
         self._epoch_s = epoch_s
         self._end_s = end_s
-        self._answers = answers
+        self._can_wait = can_wait
         self._alarm: Alarm | None = None
         self.stopped_s: float | None = None
 
@@ -112,7 +102,8 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Sends what is due, at most a burst of it, and sets the alarm for the next arrival."""
-        if self.stopped_s is not None:
+        alarm = self._alarm
+        if self.stopped_s is not None or alarm is None:
             return
         schedule, clock, epoch_s = self._schedule, self._clock, self._epoch_s
         woken_s = now_s = clock()
@@ -121,25 +112,17 @@ class Dispatcher:
             due_s = epoch_s + schedule.due_s  # rounded as the alarm is, or it would ring too early for ever
             if due_s <= now_s:
                 overdue += 1
-            elif overdue > 1 or due_s > woken_s + _TURN_S or not self._waited(due_s - now_s, due_s):
-                break  # who is behind leaves the answers to the loop, which reads all that have come
+            elif overdue > 1 or due_s > woken_s + _TURN_S or not self._can_wait():
+                break  # who is behind leaves it to the loop to read all answers that have come
             else:
                 overdue = 0
+                alarm.sleep(due_s)
             if schedule.due_s >= self._end_s:
                 self.stop()
                 return
             self._send(Arrival(schedule.advance(), *next(self._utterances)))
             now_s = clock()
         self._arm()
-
-    def _waited(self, left_s: float, until_s: float) -> bool:
-        """Waits if answers can, and reads one first if there is time for it."""
-        if self._alarm is None or self._answers is None or not self._answers.can_wait():
-            return False
-        if left_s > _READ_S:
-            self._answers.read()
-        self._alarm.sleep(until_s)
-        return True
 
     def _arm(self) -> None:
         if self._alarm is None:

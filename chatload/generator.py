@@ -213,8 +213,8 @@ class Generator:
             time.perf_counter,
             self._epoch_s,
             plan.run_time_s or math.inf,
-            # Turns and sessions go on with an answer: it is read when it comes.
-            self._client if isinstance(self._client, Client) and not self._turnstile else None,
+            # Turns and sessions go on with an answer: they need the loop to read it when it comes.
+            self._client.can_wait if isinstance(self._client, Client) and not self._turnstile else lambda: False,
         )
         self._timer = timer.make(loop, self._dispatcher.wake)
         self.facts = Facts(plan.worker, self._timer.name, self._most_in_flight, plan.part)

@@ -339,35 +339,11 @@ def test_an_answer_over_https_is_done_when_it_came(scripted, certificate):
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
     assert 0 < held_up(trial) < 0.2
     assert trial.client.stamped
+    assert trial.client.can_wait()
 
 
 @linux
-def test_answers_are_read_oldest_first_without_a_turn_of_the_loop(scripted):
-    server = scripted(answering(ANSWER))
-    trial = warm(Trial(server.port), 2)
-    trial.client.read()  # nothing is out
-    for _ in range(2):
-        trial.send()
-    first, second = trial.client._deadlines
-    while trial.client.in_flight:
-        before = trial.client.in_flight
-        trial.client.read()
-        assert before - trial.client.in_flight in (0, 1)
-        assert first not in trial.client._deadlines or second in trial.client._deadlines
-    assert trial.finish() == ["ok"] * 4
-
-
-@linux
-def test_an_answer_over_https_is_read_without_a_turn_of_the_loop(scripted, certificate):
-    trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
-    warm(trial, 1).send()
-    while trial.client.in_flight:
-        trial.client.read()
-    assert trial.finish() == ["ok", "ok"]
-
-
-@linux
-def test_answers_can_wait_once_their_time_is_known(scripted, monkeypatch):
+def test_the_loop_can_wait_once_it_is_known_that_answers_carry_their_time(scripted, monkeypatch):
     server = scripted(answering(ANSWER))
     trial = Trial(server.port)
     assert not trial.client.can_wait()  # nothing has told yet
@@ -382,7 +358,7 @@ def test_answers_can_wait_once_their_time_is_known(scripted, monkeypatch):
 
 
 @linux
-def test_answers_cannot_wait_while_a_connection_is_opened(scripted):
+def test_the_loop_cannot_wait_while_a_connection_is_opened(scripted):
     trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
     for _ in range(2):
         trial.send()
@@ -394,7 +370,7 @@ def test_answers_cannot_wait_while_a_connection_is_opened(scripted):
 
 
 @linux
-def test_answers_can_wait_again_after_a_connection_that_was_refused(scripted):
+def test_the_loop_can_wait_again_after_a_connection_that_was_refused(scripted):
     trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = closed.getsockname()
@@ -407,7 +383,7 @@ def test_answers_can_wait_again_after_a_connection_that_was_refused(scripted):
 
 
 @linux
-def test_answers_cannot_wait_while_a_request_is_partly_out(scripted):
+def test_the_loop_cannot_wait_while_a_request_is_partly_out(scripted):
     large = REQUEST.replace(b"{}", b" " * 30_000_000 + b"{}").replace(b"Length: 2", b"Length: 30000002")
     reading = threading.Event()
 

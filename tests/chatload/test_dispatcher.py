@@ -16,8 +16,8 @@ EPOCH_S = 1_000.0
 
 
 class World:
-    """A clock that only moves when told, an alarm that remembers, answers that can wait if they should, and the list of what
-    was sent when. A wake-up comes ``delay_s`` late, sending takes ``send_s``, and reading ``read_s``.
+    """A clock that only moves when told, an alarm that remembers, an event loop that can wait if it should, and the list of
+    what was sent when. A wake-up comes ``delay_s`` late, and sending takes ``send_s``.
     """
 
     def __init__(
@@ -26,14 +26,19 @@ class World:
         self.now_s = EPOCH_S
         self.armed_s = math.inf
         self.sent: list[tuple[float, float]] = []
-        self.delay_s = self.read_s = 0.0
+        self.delay_s = 0.0
         self.send_s = send_s
         self.patient = patient
         self.wakes: list[tuple[float, float]] = []  # how long each took, and what was armed after it
-        self.reads_s: list[float] = []
         schedule = arrivals.Schedule(arrivals.process(process, arrivals.seeds(1, 0).arrivals))
         self.dispatcher = Dispatcher(
-            schedule, ((index, 0) for index in itertools.count()), self.send, lambda: self.now_s, EPOCH_S, end_s, self
+            schedule,
+            ((index, 0) for index in itertools.count()),
+            self.send,
+            lambda: self.now_s,
+            EPOCH_S,
+            end_s,
+            self.can_wait,
         )
         self.dispatcher.start(self)
 
@@ -50,10 +55,6 @@ class World:
 
     def can_wait(self) -> bool:
         return self.patient
-
-    def read(self) -> None:
-        self.reads_s.append(self.now_s)
-        self.now_s += self.read_s
 
     def sleep(self, until_s: float) -> None:
         self.now_s = max(self.now_s, until_s)
@@ -152,57 +153,47 @@ def test_after_the_stop_nothing_is_sent():
     assert world.dispatcher.stop() == pytest.approx(1.0)
 
 
-def test_near_arrivals_are_waited_for_without_the_loop_while_answers_can_wait():
+def test_near_arrivals_are_waited_for_without_the_loop_while_it_can_wait():
     world = World(patient=True)
     world.dispatcher.set_rate(4_500)
     world.pass_time(EPOCH_S + 1)
     assert all(sent_s == pytest.approx(intended_s) for intended_s, sent_s in world.sent)
     assert len(world.sent) == pytest.approx(4_500, abs=10)
     assert len(world.wakes) == pytest.approx(900, abs=10)  # five arrivals in a millisecond
-    assert len(world.reads_s) == len(world.sent) - len(world.wakes)  # one before each that is waited for
 
 
-def test_answers_that_cannot_wait_are_left_to_the_loop():
+def test_a_loop_that_cannot_wait_has_its_turn_after_each_arrival():
     world = World()
     world.dispatcher.set_rate(4_000)
     world.pass_time(EPOCH_S + 0.1)
     assert len(world.wakes) == len(world.sent) > 390
-    assert world.reads_s == []
     world.patient = True  # from now on: it is asked each time
     world.pass_time(EPOCH_S + 0.2)
     assert len(world.wakes) < 0.7 * len(world.sent)
 
 
-@given(rate=st.floats(100, 30_000), send_us=st.floats(0, 60), read_us=st.floats(0, 60), delay_us=st.floats(0, 200))
-def test_the_loop_gets_its_turn_and_nothing_is_early_out_of_order_or_left_out(rate, send_us, read_us, delay_us):
+@given(rate=st.floats(100, 30_000), send_us=st.floats(0, 60), delay_us=st.floats(0, 200))
+def test_the_loop_gets_its_turn_and_nothing_is_early_out_of_order_or_left_out(rate, send_us, delay_us):
     world = World("poisson", patient=True, send_s=send_us * 1e-6)
-    world.read_s, world.delay_s = read_us * 1e-6, delay_us * 1e-6
+    world.delay_s = delay_us * 1e-6
     world.dispatcher.set_rate(rate)
     world.pass_time(EPOCH_S + 0.1)
     world.dispatcher.stop()
-    most_s = 1e-3 + world.read_s + 32 * world.send_s  # the last wait, after a read, and a burst of what has become overdue
+    most_s = 1e-3 + 32 * world.send_s  # the last wait, and a burst of what has become overdue
     assert max(took_s for took_s, _ in world.wakes) <= most_s + 1e-9
     intended_s = [intended_s for intended_s, _ in world.sent]
     assert intended_s == sorted(intended_s)
     assert all(sent_s >= intended_s - 1e-9 for intended_s, sent_s in world.sent)
 
 
-def test_who_is_behind_leaves_the_answers_to_the_loop():
+def test_who_is_behind_leaves_it_to_the_loop_to_read_the_answers():
     world = World(patient=True)
     world.dispatcher.set_rate(10_000)
     world.now_s = EPOCH_S + 0.00105  # ten are overdue
     world.dispatcher.wake()
     assert len(world.sent) == 10
-    assert (world.now_s, world.reads_s) == (EPOCH_S + 0.00105, [])
+    assert world.now_s == EPOCH_S + 0.00105
     assert world.armed_s == pytest.approx(EPOCH_S + 0.0011)
-
-
-def test_with_no_time_for_it_nothing_is_read():
-    world = World(patient=True, send_s=95e-6)
-    world.dispatcher.set_rate(10_000)
-    world.pass_time(EPOCH_S + 0.1)
-    assert len(world.wakes) < 0.5 * len(world.sent)
-    assert world.reads_s == []
 
 
 def test_the_end_of_the_plan_is_kept_while_waiting_without_the_loop():

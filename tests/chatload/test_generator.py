@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import gevent
+import numpy as np
+import pytest
 
-from chatload import generator, samples
+from chatload import call_graph, generator, samples, sessions, timer
 from chatload.corpus import Utterance
 
 
-def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
-    """In small portions: arrivals wait for as long as a report takes."""
-    monkeypatch.setattr(generator, "_REPORT_S", 1_000.0)
-    monkeypatch.setattr(generator, "_PULSE_S", 1_000.0)
-    reported: list[bytes] = []
-    plan = generator.Plan(
-        url=stand_in("null"),
+def plan_for(url: str, **more: Any) -> generator.Plan:
+    return generator.Plan(
+        url=url,
         token_file="",
         tls=generator.Tls(),
         arrivals="poisson",
@@ -26,7 +25,16 @@ def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
         max_in_flight=1_000,
         run_time_s=60.0,
         utterances=[Utterance("where is my order", "order_status", "")],
+        **more,
     )
+
+
+def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
+    """In small portions: arrivals wait for as long as a report takes."""
+    monkeypatch.setattr(generator, "_REPORT_S", 1_000.0)
+    monkeypatch.setattr(generator, "_PULSE_S", 1_000.0)
+    reported: list[bytes] = []
+    plan = plan_for(stand_in("null"))
     playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
     playing.start()
     playing.set_streams(100, 20.0)
@@ -40,3 +48,33 @@ def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
     assert len(rows) > sum(portions)  # the rest, which is no thousand any more
     assert (rows["outcome"] <= samples.WRONG).all()
     assert playing.facts.stamped == (sys.platform == "linux")
+
+
+def dealt_turns(seconds: float, rate: float) -> np.ndarray:
+    """Sessions of one turn each."""
+    turns = np.zeros(int(seconds * rate), dtype=sessions.DTYPE)
+    turns["intended_s"] = np.arange(len(turns)) / rate
+    turns["session"] = np.arange(len(turns))
+    return turns
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when something came")
+@pytest.mark.parametrize("kind", ["plain", "sessions", "graph"])
+def test_the_loop_waits_for_arrivals_only_where_nothing_waits_for_an_answer(stand_in, monkeypatch, kind):
+    slept: list[float] = []
+    monkeypatch.setattr(timer.TimerFd, "sleep", lambda self, until_s: slept.append(until_s))
+    more: dict[str, Any] = {}
+    if kind == "sessions":
+        more = {"dealt": iter([dealt_turns(2.0, 2_000)]), "sessions": True}
+    elif kind == "graph":
+        more = {"graph": call_graph.parse({call_graph.CHECKED: []})}
+    reported: list[bytes] = []
+    plan = plan_for(stand_in("null"), **more)
+    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
+    playing.start()
+    playing.set_streams(100, 20.0)
+    gevent.sleep(1.0)
+    playing.stop()
+    rows = samples.from_bytes(b"".join(reported))
+    assert (rows["outcome"] <= samples.WRONG).sum() > 1_000
+    assert bool(slept) == (kind == "plain")
