@@ -270,7 +270,8 @@ class _Connection:
     def _opened(self) -> None:
         """The connection is there: its first request goes out."""
         self.state = _BUSY
-        self.client.unsent.discard(self)
+        if not self._unsent:  # of the handshake
+            self.client.unsent.discard(self)
         self._write(self.client.request(self.arrival.utterance, self.arrival.variant))
 
     def _write(self, data: bytes | memoryview) -> None:
