@@ -59,8 +59,8 @@ class Dispatcher:
         send: Callable[[Arrival], None],
         clock: Callable[[], float],
         epoch_s: float,
-        end_s: float = math.inf,
-        can_wait: Callable[[], bool] = lambda: False,
+        end_s: float,
+        can_wait: Callable[[], bool],
     ) -> None:
         self._schedule = schedule
         self._utterances = utterances
