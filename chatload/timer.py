@@ -4,8 +4,9 @@ gevent's own timers are rounded to 1 ms by libev (epoll_wait takes whole millise
 loop is not: timerfd_create(2). Where there is no timerfd, the loop's timer serves, and the run's header says so.
 
 To sleep and to be woken costs a process more than 10 us of its CPU time, so a moment that is nearer than that is waited for
-awake (docs/decisions/0315-near-moments-are-waited-for-awake.md). Who needs nothing of the loop meanwhile sleeps without
-it, which costs less.
+awake (docs/decisions/0315-near-moments-are-waited-for-awake.md), and so is the end of a longer wait, since who has slept
+for long wakes up late (docs/decisions/0318-a-long-sleep-ends-early.md). Who needs nothing of the loop meanwhile sleeps
+without it, which costs less.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _PR_SET_TIMERSLACK = 29
 _NANOSECONDS = 1_000_000_000
 _NEAR_S = 20e-6
 _LOOK_S = 6e-6  # looks further apart than that had work between them
+_LONG_S = 400e-6
+_EARLY_SHARE = 0.05  # so much of a core at most, of one that has little else to do
+_EARLIEST_S = 200e-6
 
 
 class Timer(Protocol):
@@ -50,6 +54,11 @@ class Timer(Protocol):
         """Returns at that moment; until then nothing else happens in this process."""
 
     def close(self) -> None: ...
+
+
+def _early_s(rest_s: float) -> float:
+    """How much earlier than its moment a sleep of that length ends."""
+    return min(_EARLY_SHARE * rest_s, _EARLIEST_S) if rest_s > _LONG_S else 0.0
 
 
 class _Timespec(ctypes.Structure):
@@ -83,6 +92,7 @@ class TimerFd:
         arguments = (ctypes.c_int(self._fd), ctypes.c_int(_TFD_TIMER_ABSTIME), ctypes.byref(self._spec), None)
         self._settime = functools.partial(libc.timerfd_settime, *arguments)
         self._armed_s = math.inf
+        self._near_s = _NEAR_S
         self._looked_s = -math.inf
         self.spare_s = 0.0
         self._watcher = loop.io(self._fd, _READ)
@@ -90,12 +100,15 @@ class TimerFd:
 
     def arm(self, at_s: float) -> None:
         now_s = time.perf_counter()
-        if at_s - now_s < _NEAR_S and self._armed_s <= now_s:  # it has rung
+        rest_s = at_s - now_s
+        if rest_s < self._near_s and self._armed_s <= now_s:  # it has rung
             if now_s - self._looked_s < _LOOK_S:
                 self.spare_s += now_s - self._looked_s
             self._looked_s = now_s
             return
-        self._armed_s = at_s
+        early_s = _early_s(rest_s)
+        self._near_s = max(_NEAR_S, early_s)
+        self._armed_s = at_s = at_s - early_s
         seconds = int(at_s)
         self._value.seconds = seconds
         self._value.nanoseconds = max(int((at_s - seconds) * _NANOSECONDS), 1)  # zero would disarm
@@ -103,9 +116,11 @@ class TimerFd:
 
     def sleep(self, until_s: float) -> None:
         now_s = time.perf_counter()
-        if until_s - now_s > _NEAR_S:
-            _sleep(until_s - now_s)
+        rest_s = until_s - now_s
+        if rest_s > self._near_s:
+            _sleep(rest_s - _early_s(rest_s))
             now_s = time.perf_counter()
+        self._near_s = _NEAR_S
         awake_s = now_s
         while now_s < until_s:
             now_s = time.perf_counter()
