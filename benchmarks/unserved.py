@@ -3,7 +3,8 @@
     taskset -c 1 python -m benchmarks.unserved model_store/intent-minilm-cpu-tuned.mar results/RUN
 
 One thread takes the run's utterances at their intended times, one after the other, and sleeps in between, so that queueing,
-rests and lengths are those of the run and only the serving is missing. As in `make inprocess`, tokens are made beforehand.
+rests and lengths are those of the run and only the serving is missing. It wakes up early, as the generator does, so that no
+lateness of its own counts as the model's. As in `make inprocess`, tokens are made beforehand.
 Prints one JSON line: the median latency from the intended time in ms, the run's beside it, both after the warm-up.
 """
 
@@ -22,15 +23,19 @@ import pyarrow.parquet as pq
 
 from model.inprocess import load
 
+EARLY_S = 0.0002
+
 
 def replay(intended_s: Sequence[float], inputs: Sequence[Any], infer: Callable[[Any], object]) -> list[float]:
     """The latency of each arrival in seconds, from its intended time; ``intended_s`` counts from now and grows."""
     epoch_s = time.perf_counter()
     latencies_s = []
     for due_s, tokens in zip(intended_s, inputs, strict=True):
-        rest_s = due_s - (time.perf_counter() - epoch_s)
+        rest_s = due_s - (time.perf_counter() - epoch_s) - EARLY_S
         if rest_s > 0:
             time.sleep(rest_s)
+        while time.perf_counter() - epoch_s < due_s:
+            pass
         infer(tokens)
         latencies_s.append(time.perf_counter() - epoch_s - due_s)
     return latencies_s
