@@ -142,7 +142,7 @@ def write_noop(path: Path, variant: Variant) -> None:
     quiet = (
         "__import__('worker_log').quiet(ctx)" if variant.quiet_python else "__import__('logging').getLogger().setLevel(20)"
     )
-    read_ahead = "__import__('worker_socket').read_ahead()" if variant.read_ahead else "pass"
+    read_ahead = "__import__('worker_socket').read_ahead(lambda: None)" if variant.read_ahead else "pass"
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), json.dumps(manifest))
         mar.writestr(zipfile.ZipInfo("nothing.py", EPOCH), HANDLER.format(quiet=quiet, read_ahead=read_ahead))

@@ -13,7 +13,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from intent_codec import MESSAGES, BadRequest, decode, encode, encode_error
@@ -25,6 +25,7 @@ SCHEMA = 1
 ALTERNATIVES = 3
 WARM_LENGTHS = (4, 8, 16, 32, 64)
 WARM_ROUNDS = 3
+REHEARSED = b'{"text": "where is the parcel that I sent back to you last week"}'
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -109,19 +110,23 @@ class IntentModel:
     def answer(self, body: bytes) -> Reply:
         """Return the contract's answer to a request's body, or its error. Never raises."""
         try:
-            return self.classify(decode(body))
+            return self.classify(decode(body), self.infer)
         except BadRequest as mistake:
             return error_reply(mistake.status, mistake.code, mistake.message)
         except Exception:
             logger.exception("could not answer a request of %d bytes", len(body))
             return error_reply(500, "internal", MESSAGES["internal"])
 
-    def classify(self, text: str) -> Reply:
+    def rehearse(self) -> None:
+        """Go the whole way of an answer but for its inference, for nothing: the next then finds its code in the caches."""
+        self.classify(decode(REHEARSED), lambda rows: [0.0] * len(self.labels))
+
+    def classify(self, text: str, infer: Callable[[list[list[int]]], list[float]]) -> Reply:
         """Return the answer to a text, with how long tokenizing and inference took in ms as Server-Timing."""
         started_s = time.perf_counter()
         tokens = self.tokenize(text)
         tokenized_s = time.perf_counter()
-        probabilities = self.probabilities(tokens)
+        probabilities = softmax(infer(self.pad(tokens)))
         inferred_s = time.perf_counter()
         body = encode(self.answer_of(probabilities, tokens))
         timing = server_timing((tokenized_s - started_s) * 1e3, (inferred_s - tokenized_s) * 1e3)

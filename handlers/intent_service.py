@@ -28,9 +28,9 @@ class IntentService:
     def initialize(self, ctx: Any) -> None:
         """Load the model from the folder that TorchServe unpacked. Raises BadArtefact: the worker does not start."""
         quiet(ctx)
-        read_ahead()
         folder = Path(ctx.system_properties["model_dir"])
         self.model = self.model_class(folder, threads_of(ctx.model_yaml_config or {}))
+        read_ahead(self.model.rehearse)
 
     def handle(self, data: list[dict[str, Any]], ctx: Any) -> list[bytes]:
         """Return one body per request; statuses and headers go through ctx."""

@@ -2,7 +2,8 @@
 
 Under load the next request comes a fraction of a millisecond after an answer. Falling asleep in between and being woken
 would take longer, so a worker looks for it a while first, and lets whoever else wants its core go ahead meanwhile. It looks
-for longer where the one before came soon.
+for longer where the one before came soon. And it rehearses meanwhile: a model's weights have driven the code of an answer
+out of the caches.
 
 TorchServe sends a worker one request and waits for its answer before the next, so reading ahead takes nothing from anybody.
 It replaces functions of TorchServe 0.12.0 (ts/protocol/otf_message_handler.py), its last release: the project is archived,
@@ -30,9 +31,13 @@ Message = list[dict[str, Any]]
 
 
 class Reader:
-    """Takes the place of _retrieve_buffer(conn, length): the next ``length`` bytes of a connection."""
+    """Takes the place of _retrieve_buffer(conn, length): the next ``length`` bytes of a connection.
 
-    def __init__(self) -> None:
+    ``rehearse`` is called when they are not there yet.
+    """
+
+    def __init__(self, rehearse: Callable[[], object]) -> None:
+        self.rehearse = rehearse
         self.data = b""
         self.at = 0
         self.awake_s = AWAKE_S
@@ -57,7 +62,11 @@ class Reader:
     def receive(self, conn: Any) -> bytes:
         """Return what arrives next; nothing where the frontend has gone."""
         began_s = time.perf_counter()
-        packet = received(conn, began_s + self.awake_s)
+        packet = arrived(conn)
+        if packet is None:
+            os.sched_yield()
+            self.rehearse()
+            packet = received(conn, began_s + self.awake_s)
         self.awake_s = SOON_S if time.perf_counter() - began_s < SOON_S else AWAKE_S
         return packet
 
@@ -65,11 +74,19 @@ class Reader:
 def received(conn: Any, until_s: float) -> bytes:
     """Return what arrives next, looked for until a moment, and then slept for."""
     while time.perf_counter() < until_s:
-        try:
-            return conn.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            os.sched_yield()
+        packet = arrived(conn)
+        if packet is not None:
+            return packet
+        os.sched_yield()
     return conn.recv(RECEIVE_BYTES)
+
+
+def arrived(conn: Any) -> bytes | None:
+    """Return what has arrived, if anything."""
+    try:
+        return conn.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
 
 
 class MessageReader:
@@ -127,10 +144,12 @@ def value_in(data: bytes, at: int) -> tuple[bytes, int]:
     return data[start:end], end
 
 
-def read_ahead() -> None:
-    """Let this worker read ahead; nothing happens outside one, where TorchServe's protocol is not loaded."""
+def read_ahead(rehearse: Callable[[], object]) -> None:
+    """Let this worker read ahead, and rehearse while it waits; nothing happens outside one, where TorchServe's protocol is
+    not loaded.
+    """
     protocol = sys.modules.get(PROTOCOL)
     if hasattr(protocol, BUFFER) and hasattr(protocol, MESSAGE):
-        reader = Reader()
+        reader = Reader(rehearse)
         setattr(protocol, BUFFER, reader)
         setattr(protocol, MESSAGE, MessageReader(reader, getattr(protocol, MESSAGE)))

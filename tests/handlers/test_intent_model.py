@@ -6,6 +6,7 @@ import json
 import logging
 import re
 
+import intent_model
 import pytest
 import tiny
 import torch
@@ -60,6 +61,16 @@ def test_server_timing_states_both_times_in_ms(model):
     assert found
     assert 0 < float(found[2]) < 10_000
     assert server_timing(0.1234, 5.3099) == "tokenize;dur=0.12, infer;dur=5.31"
+
+
+def test_a_rehearsal_goes_the_way_of_an_answer_without_inference(folder, monkeypatch):
+    model, encoded = IntentModel(folder), []
+    monkeypatch.setattr(intent_model, "encode", lambda answer: encoded.append(answer) or b"")
+    monkeypatch.setattr(model, "infer", lambda rows: pytest.fail("inferred"))
+    model.rehearse()
+    [answer] = encoded
+    assert answer["tokens"] > 6
+    assert answer["confidence"] == pytest.approx(1 / len(model.labels), abs=1e-6)
 
 
 def test_a_long_text_is_cut_and_answered(model):

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 import intent_cpu
+import intent_service
 import pytest
 import tiny
 import torch
@@ -49,6 +50,16 @@ def handle(service, data):
     return [
         (*context.get_response_status(index), context.get_response_headers(index), body) for index, body in enumerate(bodies)
     ]
+
+
+def test_a_worker_rehearses_its_own_model(tmp_path, metrics, monkeypatch):
+    given = []
+    monkeypatch.setattr(intent_service, "read_ahead", given.append)
+    monkeypatch.setattr(intent_service, "quiet", lambda ctx: None)
+    made = IntentCpu()
+    folder = tiny.tiny_artefact(tmp_path / "artefact")
+    made.initialize(Context("intent", str(folder), {}, 1, None, "0", metrics=metrics, model_yaml_config={"threads": 1}))
+    assert given == [made.model.rehearse]
 
 
 def test_an_answer_has_status_headers_and_body(service):

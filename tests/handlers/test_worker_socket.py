@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from worker_socket import Reader
 
 
+def nothing() -> None:
+    """What a worker rehearses here."""
+
+
 class Connection:
     """Hands out packets as they were sent, then says that the frontend has gone."""
 
@@ -29,7 +33,7 @@ class Connection:
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1), st.lists(st.integers(0, 30)))
 def test_the_bytes_come_in_order_whatever_the_packets(packets, lengths):
     whole = b"".join(packets)
-    reader, connection, at = Reader(), Connection(packets), 0
+    reader, connection, at = Reader(nothing), Connection(packets), 0
     for length in lengths:
         if at + length > len(whole):
             with pytest.raises(SystemExit) as ended:
@@ -42,7 +46,7 @@ def test_the_bytes_come_in_order_whatever_the_packets(packets, lengths):
 
 def test_a_request_in_one_packet_takes_one_call():
     connection = Connection([b"I" + b"abcd" * 20])
-    reader = Reader()
+    reader = Reader(nothing)
     assert reader(connection, 1) == b"I"
     assert [reader(connection, 4) for _ in range(20)] == [b"abcd"] * 20
     assert connection.calls == 1
@@ -100,14 +104,14 @@ def test_torchserve_reads_the_same_messages_through_it_whatever_the_packets(prot
     with monkeypatch.context() as patched:
         for name in (worker_socket.BUFFER, worker_socket.MESSAGE):
             patched.setattr(protocol, name, getattr(protocol, name))
-        worker_socket.read_ahead()
+        worker_socket.read_ahead(nothing)
         connection = Connection(packets)
         assert [protocol.retrieve_msg(connection) for _ in sent] == expected
 
 
 def test_a_message_that_is_all_there_is_not_read_in_pieces(protocol, monkeypatch):
     monkeypatch.setattr(protocol, worker_socket.MESSAGE, lambda conn: pytest.fail("read in pieces"))
-    worker_socket.read_ahead()
+    worker_socket.read_ahead(nothing)
     request = with_length(b"id") + a_list([]) + a_list([with_length(b"body") + with_length(b"") + with_length(b"hello")])
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -149,12 +153,30 @@ def test_a_worker_looks_for_longer_where_the_request_before_came_soon(came_after
         now_s += came_after_s
         return b"x"
 
+    monkeypatch.setattr(worker_socket, "arrived", lambda conn: None)
     monkeypatch.setattr(worker_socket, "received", received)
-    reader = Reader()
+    reader = Reader(nothing)
     assert reader(None, 1) + reader(None, 1) == b"xx"
     assert looked_s == pytest.approx([worker_socket.AWAKE_S, then_s])
 
 
+def test_a_worker_rehearses_once_where_it_has_to_wait_and_never_where_it_has_not():
+    rehearsed = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        def rehearse():
+            rehearsed.append(len(rehearsed))
+            theirs.sendall(b"b")
+
+        reader = Reader(rehearse)
+        theirs.sendall(b"a")
+        assert reader(ours, 1) == b"a"
+        assert rehearsed == []
+        assert reader(ours, 1) == b"b"
+        assert rehearsed == [0]
+
+
 def test_outside_torchserve_nothing_happens(monkeypatch):
     monkeypatch.setattr(worker_socket, "PROTOCOL", "ts.not_loaded")
-    worker_socket.read_ahead()
+    worker_socket.read_ahead(nothing)
