@@ -3,8 +3,8 @@
     taskset -c 1 python -m benchmarks.unserved model_store/intent-minilm-cpu-tuned.mar results/RUN
 
 One thread takes the run's utterances at their intended times, one after the other, and sleeps in between, so that queueing,
-rests and lengths are those of the run and only the serving is missing. It wakes up early, as the generator does, so that no
-lateness of its own counts as the model's. As in `make inprocess`, tokens are made beforehand.
+rests and lengths are those of the run and only the serving is missing. It wakes up 0.2 ms early and waits awake, so that
+no lateness of its own counts as the model's. As in `make inprocess`, tokens are made beforehand.
 Prints one JSON line: the median latency from the intended time in ms, the run's beside it, both after the warm-up.
 """
 

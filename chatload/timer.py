@@ -30,7 +30,7 @@ _TFD_TIMER_ABSTIME = 1
 _PR_SET_TIMERSLACK = 29
 _NANOSECONDS = 1_000_000_000
 _NEAR_S = 20e-6
-_LOOK_S = 6e-6  # looks further apart than that had work between them
+_LOOK_S = 6e-6  # looks further apart than that had work between them, or another process
 _LONG_S = 400e-6
 _EARLY_SHARE = 0.05  # so much of a core at most, of one that has little else to do
 _EARLIEST_S = 200e-6
@@ -92,7 +92,7 @@ class TimerFd:
         arguments = (ctypes.c_int(self._fd), ctypes.c_int(_TFD_TIMER_ABSTIME), ctypes.byref(self._spec), None)
         self._settime = functools.partial(libc.timerfd_settime, *arguments)
         self._armed_s = math.inf
-        self._near_s = _NEAR_S
+        self._for_s = math.inf  # the moment that it was armed for
         self._looked_s = -math.inf
         self.spare_s = 0.0
         self._watcher = loop.io(self._fd, _READ)
@@ -101,14 +101,13 @@ class TimerFd:
     def arm(self, at_s: float) -> None:
         now_s = time.perf_counter()
         rest_s = at_s - now_s
-        if rest_s < self._near_s and self._armed_s <= now_s:  # it has rung
+        if self._armed_s <= now_s and (rest_s < _NEAR_S or at_s == self._for_s):  # it has rung
             if now_s - self._looked_s < _LOOK_S:
                 self.spare_s += now_s - self._looked_s
             self._looked_s = now_s
             return
-        early_s = _early_s(rest_s)
-        self._near_s = max(_NEAR_S, early_s)
-        self._armed_s = at_s = at_s - early_s
+        self._for_s = at_s
+        self._armed_s = at_s = at_s - _early_s(rest_s)
         seconds = int(at_s)
         self._value.seconds = seconds
         self._value.nanoseconds = max(int((at_s - seconds) * _NANOSECONDS), 1)  # zero would disarm
@@ -117,14 +116,14 @@ class TimerFd:
     def sleep(self, until_s: float) -> None:
         now_s = time.perf_counter()
         rest_s = until_s - now_s
-        if rest_s > self._near_s:
+        was_woken_for_it = self._armed_s <= now_s and until_s == self._for_s
+        if rest_s > _NEAR_S and not was_woken_for_it:
             _sleep(rest_s - _early_s(rest_s))
             now_s = time.perf_counter()
-        self._near_s = _NEAR_S
-        awake_s = now_s
         while now_s < until_s:
-            now_s = time.perf_counter()
-        self.spare_s += now_s - awake_s
+            looked_s, now_s = now_s, time.perf_counter()
+            if now_s - looked_s < _LOOK_S:
+                self.spare_s += now_s - looked_s
 
     def disarm(self) -> None:
         self._armed_s = math.inf

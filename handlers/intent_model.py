@@ -68,6 +68,7 @@ class IntentModel:
         self.tokenizer = load_tokenizer(folder / "tokenizer.json", self.max_tokens)
         self.graph = self.load_graph(folder / "model.pt")
         self.warm()
+        self.rehearse()  # what works once will not fail a worker that waits
 
     def load_graph(self, path: Path) -> Any:
         """Return the compiled model. Raises BadArtefact where the file is not TorchScript."""

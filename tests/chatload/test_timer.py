@@ -78,14 +78,46 @@ def test_the_end_of_a_long_wait_is_waited_for_awake(monkeypatch):
 
 @linux
 def test_a_long_sleep_ends_early_and_waits_awake(monkeypatch):
+    slept_s: list[float] = []
     monkeypatch.setattr(timer, "_EARLY_SHARE", 0.8)
     monkeypatch.setattr(timer, "_EARLIEST_S", 10.0)
+    monkeypatch.setattr(timer, "_sleep", slept_s.append)
     waiter = Waiter(timer.TimerFd, [])
     until_s = time.perf_counter() + 0.2
     waiter.timer.sleep(until_s)
     assert time.perf_counter() >= until_s
-    assert 0.05 < waiter.timer.spare_s < 0.2
+    assert slept_s == [pytest.approx(0.04, rel=0.5)]
     waiter.wait(0)
+
+
+@linux
+def test_time_that_another_process_had_is_not_spare(monkeypatch):
+    monkeypatch.setattr(timer, "_NEAR_S", 10.0)
+    monkeypatch.setattr(timer, "_LOOK_S", 0.0)
+    waiter = Waiter(timer.TimerFd, [])
+    waiter.timer.sleep(time.perf_counter() + 0.01)
+    assert waiter.timer.spare_s == 0.0
+    waiter.wait(0)
+
+
+@linux
+def test_only_the_moment_that_it_was_woken_for_is_waited_for_awake(monkeypatch):
+    monkeypatch.setattr(timer, "_EARLY_SHARE", 0.8)
+    monkeypatch.setattr(timer, "_EARLIEST_S", 10.0)
+    slept_s: list[float] = []
+    monkeypatch.setattr(timer, "_sleep", slept_s.append)
+    after_s = time.perf_counter() + 0.1
+
+    def wake() -> None:
+        alarm.sleep(after_s)
+        alarm.sleep(after_s + 0.05)
+        alarm.disarm()
+
+    alarm = timer.TimerFd(gevent.get_hub().loop, wake)
+    alarm.arm(after_s)
+    gevent.sleep(0.3)
+    alarm.close()
+    assert slept_s == [pytest.approx(0.01, rel=0.5)]
 
 
 @linux
@@ -146,6 +178,7 @@ def test_only_what_a_sleep_waits_awake_is_spare_time(monkeypatch):
     assert waiter.timer.spare_s < 0.025
     waiter.wait(0)
     monkeypatch.setattr(timer, "_NEAR_S", 10.0)
+    monkeypatch.setattr(timer, "_LOOK_S", 10.0)
     waiter = Waiter(timer.TimerFd, [])
     waiter.timer.sleep(time.perf_counter() + 0.05)
     assert 0.04 < waiter.timer.spare_s < 1.0

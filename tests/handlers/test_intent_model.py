@@ -73,6 +73,12 @@ def test_a_rehearsal_goes_the_way_of_an_answer_without_inference(folder, monkeyp
     assert answer["confidence"] == pytest.approx(1 / len(model.labels), abs=1e-6)
 
 
+def test_a_model_that_cannot_rehearse_is_not_served(folder, monkeypatch):
+    monkeypatch.setattr(intent_model, "encode", lambda answer: {}["none"])
+    with pytest.raises(KeyError):
+        IntentModel(folder)
+
+
 def test_a_long_text_is_cut_and_answered(model):
     fits = json.loads(model.answer(question("order " * 510)).body)
     cut = json.loads(model.answer(question("order " * 511)).body)
