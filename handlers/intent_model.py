@@ -111,7 +111,7 @@ class IntentModel:
     def answer(self, body: bytes) -> Reply:
         """Return the contract's answer to a request's body, or its error. Never raises."""
         try:
-            return self.classify(decode(body), self.infer)
+            return self.classify(decode(body), self.probabilities)
         except BadRequest as mistake:
             return error_reply(mistake.status, mistake.code, mistake.message)
         except Exception:
@@ -120,14 +120,19 @@ class IntentModel:
 
     def rehearse(self) -> None:
         """Go the whole way of an answer but for its inference, for nothing: the next then finds its code in the caches."""
-        self.classify(decode(REHEARSED), lambda rows: [0.0] * len(self.labels))
+        self.classify(decode(REHEARSED), self.equal_probabilities)
 
-    def classify(self, text: str, infer: Callable[[list[list[int]]], list[float]]) -> Reply:
+    def equal_probabilities(self, tokens: Tokens) -> list[float]:
+        """Return the same probability for each label, having padded as for an inference."""
+        self.pad(tokens)
+        return softmax([0.0] * len(self.labels))
+
+    def classify(self, text: str, probabilities_of: Callable[[Tokens], list[float]]) -> Reply:
         """Return the answer to a text, with how long tokenizing and inference took in ms as Server-Timing."""
         started_s = time.perf_counter()
         tokens = self.tokenize(text)
         tokenized_s = time.perf_counter()
-        probabilities = softmax(infer(self.pad(tokens)))
+        probabilities = probabilities_of(tokens)
         inferred_s = time.perf_counter()
         body = encode(self.answer_of(probabilities, tokens))
         timing = server_timing((tokenized_s - started_s) * 1e3, (inferred_s - tokenized_s) * 1e3)

@@ -65,59 +65,61 @@ def test_a_far_moment_is_slept_for():
     assert waiter.timer.spare_s < 0.01
 
 
-@linux
-def test_the_end_of_a_long_wait_is_waited_for_awake(monkeypatch):
-    monkeypatch.setattr(timer, "_EARLY_SHARE", 0.8)
-    monkeypatch.setattr(timer, "_EARLIEST_S", 10.0)
-    monkeypatch.setattr(timer, "_LOOK_S", 10.0)
-    waiter = Waiter(timer.TimerFd, [time.perf_counter() + after_s for after_s in (0.0, 0.2)])
-    waiter.wait(2)
-    assert waiter.calls > 20
-    assert 0.05 < waiter.timer.spare_s < 0.2
+class Clock:
+    """Moves by ``look_s`` with each look at it, and by what is slept."""
+
+    def __init__(self, monkeypatch, look_s: float = 1e-6) -> None:
+        self.now_s = 1_000.0
+        self.look_s = look_s
+        self.slept_s: list[float] = []
+        monkeypatch.setattr(timer, "time", self)
+        monkeypatch.setattr(timer, "_sleep", self.sleep)
+
+    def perf_counter(self) -> float:
+        self.now_s += self.look_s
+        return self.now_s
+
+    def sleep(self, rest_s: float) -> None:
+        self.slept_s.append(rest_s)
+        self.now_s += rest_s
+
+
+@pytest.fixture
+def alarm():
+    made = timer.TimerFd(gevent.get_hub().loop, lambda: None)
+    yield made
+    made.close()
 
 
 @linux
-def test_a_long_sleep_ends_early_and_waits_awake(monkeypatch):
-    slept_s: list[float] = []
-    monkeypatch.setattr(timer, "_EARLY_SHARE", 0.8)
-    monkeypatch.setattr(timer, "_EARLIEST_S", 10.0)
-    monkeypatch.setattr(timer, "_sleep", slept_s.append)
-    waiter = Waiter(timer.TimerFd, [])
-    until_s = time.perf_counter() + 0.2
-    waiter.timer.sleep(until_s)
-    assert time.perf_counter() >= until_s
-    assert slept_s == [pytest.approx(0.04, rel=0.5)]
-    waiter.wait(0)
+def test_a_long_sleep_ends_early_and_waits_awake(alarm, monkeypatch):
+    clock = Clock(monkeypatch)
+    alarm.sleep(clock.now_s + 2e-3)
+    assert clock.now_s == pytest.approx(1_000.002, abs=2e-6)
+    assert clock.slept_s == [pytest.approx(1.9e-3, abs=2e-6)]
+    assert alarm.spare_s == pytest.approx(100e-6, abs=3e-6)
 
 
 @linux
-def test_time_that_another_process_had_is_not_spare(monkeypatch):
-    monkeypatch.setattr(timer, "_NEAR_S", 10.0)
-    monkeypatch.setattr(timer, "_LOOK_S", 0.0)
-    waiter = Waiter(timer.TimerFd, [])
-    waiter.timer.sleep(time.perf_counter() + 0.01)
-    assert waiter.timer.spare_s == 0.0
-    waiter.wait(0)
+def test_time_that_another_process_had_is_not_spare(alarm, monkeypatch):
+    clock = Clock(monkeypatch, look_s=7e-6)
+    alarm.sleep(clock.now_s + 2e-3)
+    assert clock.now_s >= 1_000.002
+    assert alarm.spare_s == 0.0
 
 
 @linux
-def test_only_the_moment_that_it_was_woken_for_is_waited_for_awake(monkeypatch):
-    monkeypatch.setattr(timer, "_EARLY_SHARE", 0.8)
-    monkeypatch.setattr(timer, "_EARLIEST_S", 10.0)
-    slept_s: list[float] = []
-    monkeypatch.setattr(timer, "_sleep", slept_s.append)
-    after_s = time.perf_counter() + 0.1
-
-    def wake() -> None:
-        alarm.sleep(after_s)
-        alarm.sleep(after_s + 0.05)
-        alarm.disarm()
-
-    alarm = timer.TimerFd(gevent.get_hub().loop, wake)
-    alarm.arm(after_s)
-    gevent.sleep(0.3)
-    alarm.close()
-    assert slept_s == [pytest.approx(0.01, rel=0.5)]
+def test_only_the_moment_that_it_was_woken_for_is_waited_for_awake(alarm, monkeypatch):
+    clock = Clock(monkeypatch)
+    first_s = clock.now_s + 4e-3
+    alarm.arm(first_s)
+    alarm.sleep(first_s)  # it has not rung
+    assert clock.slept_s == [pytest.approx(3.8e-3, abs=5e-6)]
+    clock.now_s, clock.slept_s = first_s - 200e-6, []
+    alarm.sleep(first_s)
+    assert clock.slept_s == []
+    alarm.sleep(first_s + 150e-6)
+    assert clock.slept_s == [pytest.approx(150e-6, abs=3e-6)]
 
 
 @linux
@@ -150,11 +152,12 @@ def test_a_sleep_ends_early_by_a_twentieth_of_it_and_at_most_200_us(rest_s, earl
 
 
 @linux
-def test_a_near_moment_is_waited_for_awake(monkeypatch):
+@pytest.mark.parametrize("settings", [{"_NEAR_S": 10.0}, {"_EARLY_SHARE": 0.8, "_EARLIEST_S": 10.0}], ids=["near", "end"])
+def test_a_near_moment_and_the_end_of_a_long_wait_are_waited_for_awake(monkeypatch, settings):
     # So far ahead that no pause of this process makes the difference.
-    monkeypatch.setattr(timer, "_NEAR_S", 10.0)
-    monkeypatch.setattr(timer, "_LOOK_S", 10.0)
-    waiter = Waiter(timer.TimerFd, [time.perf_counter() + after_s for after_s in (0.0, 0.1)])
+    for name, value in {**settings, "_LOOK_S": 10.0}.items():
+        monkeypatch.setattr(timer, name, value)
+    waiter = Waiter(timer.TimerFd, [time.perf_counter() + after_s for after_s in (0.0, 0.2)])
     waiter.wait(2)
     assert waiter.calls > 20
     assert 0.05 < waiter.timer.spare_s < 1.0
