@@ -294,6 +294,25 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
     assert trial.finish() == ["connect"]
 
 
+@pytest.fixture(scope="module")
+def stamps():
+    """Linux begins to stamp what comes a while after the first socket has asked for it (net_enable_timestamp puts it off to a
+    work queue, which a busy machine is late with), and ends with the last one: so one asks for it as long as these tests last.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.bind(("127.0.0.1", 0))
+        asking.setsockopt(socket.SOL_SOCKET, client._STAMPS, 1)
+        for _ in range(1_000):
+            asking.sendto(b"?", asking.getsockname())
+            time.sleep(0.005)
+            _, [(_, _, stamp)], _, _ = asking.recvmsg(1, client._STAMP_BYTES)
+            if client._age_s(stamp) > 0.004:  # else it was made up when it was read
+                break
+        else:
+            pytest.fail("Linux has not begun to stamp within 5 s")
+        yield
+
+
 def held_up(trial: Trial, for_s: float = 0.3) -> float:
     """The service time of a request on a warm connection, during which the event loop has no turn."""
     warm(trial, 1).send()
@@ -314,6 +333,7 @@ def warm(trial: Trial, connections: int) -> Trial:
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_an_answer_is_done_when_it_came_and_not_when_it_was_read(scripted):
     trial = Trial(scripted(answering(ANSWER)).port)
     assert 0 < held_up(trial) < 0.2
@@ -321,6 +341,7 @@ def test_an_answer_is_done_when_it_came_and_not_when_it_was_read(scripted):
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_the_end_of_a_connection_is_no_answer_without_a_time(scripted):
     def script(connection: socket.socket) -> None:
         read_request(connection)
@@ -335,6 +356,7 @@ def test_the_end_of_a_connection_is_no_answer_without_a_time(scripted):
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_an_answer_over_https_is_done_when_it_came(scripted, certificate):
     trial = Trial(scripted(tls_answering(certificate)).port, ssl.create_default_context(cafile=certificate / "cert.pem"))
     assert 0 < held_up(trial) < 0.2
@@ -343,6 +365,7 @@ def test_an_answer_over_https_is_done_when_it_came(scripted, certificate):
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_the_loop_can_wait_once_it_is_known_that_answers_carry_their_time(scripted, monkeypatch):
     server = scripted(answering(ANSWER))
     trial = Trial(server.port)
@@ -358,6 +381,7 @@ def test_the_loop_can_wait_once_it_is_known_that_answers_carry_their_time(script
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_the_loop_cannot_wait_while_a_connection_is_opened(scripted):
     trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
     for _ in range(2):
@@ -370,6 +394,7 @@ def test_the_loop_cannot_wait_while_a_connection_is_opened(scripted):
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_the_loop_can_wait_again_after_a_connection_that_was_refused(scripted):
     trial = warm(Trial(scripted(answering(ANSWER)).port), 1)
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -383,6 +408,7 @@ def test_the_loop_can_wait_again_after_a_connection_that_was_refused(scripted):
 
 
 @linux
+@pytest.mark.usefixtures("stamps")
 def test_the_loop_cannot_wait_while_a_request_is_partly_out(scripted):
     large = REQUEST.replace(b"{}", b" " * 30_000_000 + b"{}").replace(b"Length: 2", b"Length: 30000002")
     reading = threading.Event()
