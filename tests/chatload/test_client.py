@@ -296,8 +296,9 @@ def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certif
 
 @pytest.fixture(scope="module")
 def stamps():
-    """Linux begins to stamp what comes a while after the first socket has asked for it (net_enable_timestamp puts it off to a
-    work queue, which a busy machine is late with), and ends with the last one: so one asks for it as long as these tests last.
+    """Linux begins to stamp what comes a while after the first socket has asked for it (net_enable_timestamp puts it off
+    to a work queue, which a busy machine is late with), and ends with the last one: so one asks for it as long as these
+    tests last.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind(("127.0.0.1", 0))
