@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 _BLOCK = 512  # gaps drawn at a time: few enough that drawing them (about 10 us) delays no arrival noticeably
@@ -25,12 +25,12 @@ class ArrivalsError(ValueError):
     """An arrival process that cannot be made; the message says what was asked and what exists."""
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """One planned request: its intended time in seconds since the run's epoch, and what is sent.
 
     ``utterance`` is an index into the run's utterances, ``variant`` 0 for the utterance as it stands. ``session`` and
     ``turn`` are 0 for an arrival on its own; turns count from 1. ``held_s`` is how long it waited for the answer to the
-    turn before it.
+    turn before it. A struct, since one is made for every request and a named tuple takes three times as long.
     """
 
     intended_s: float

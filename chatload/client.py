@@ -15,7 +15,6 @@ import errno
 import itertools
 import math
 import os
-import re
 import socket
 import ssl
 import struct
@@ -75,8 +74,7 @@ class _Answer(msgspec.Struct):
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
-# The header as the contract's own handlers write it; taking any other apart needs twice the time.
-_usual_timing = re.compile(rb"tokenize;dur=(\d+\.\d+), infer;dur=(\d+\.\d+)").fullmatch
+_decode_ms = msgspec.json.Decoder(float).decode  # in half the time that float() takes for bytes
 
 _CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
 
@@ -105,7 +103,7 @@ class Client:
         self.target = target
         self.request = request
         self.judge = judge
-        self._record = record
+        self.record = record
         self.clock = clock
         self.epoch_s = epoch_s
         self.timeout_s = timeout_s
@@ -139,6 +137,8 @@ class Client:
     def over(self, connection: _Connection) -> None:
         """The request on that connection is no longer out."""
         del self._deadlines[connection]
+        if self.done is not None:
+            self.done(connection.arrival)
 
     def expire(self) -> None:
         """Ends the requests that have waited longer than the timeout. To be called every now and then."""
@@ -155,12 +155,6 @@ class Client:
             connection.close()
         self.idle.clear()
 
-    def record(self, arrival: Due, *answer: Any) -> None:
-        """Appends the sample of an arrival; ``answer`` as Record.sample takes it."""
-        self._record(arrival, *answer)
-        if self.done is not None:
-            self.done(arrival)
-
     def oldest_s(self) -> float:
         """The intended time of the oldest request that is still out; infinite when none is."""
         # Turns that were held are sent later than others that were intended after them.
@@ -170,6 +164,8 @@ class Client:
         """Appends the sample of an arrival that was never sent."""
         never = samples.NEVER
         self.record(arrival, never, never, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
+        if self.done is not None:
+            self.done(arrival)
 
 
 class _Connection:
@@ -200,7 +196,9 @@ class _Connection:
     def _finish(self, status: int) -> None:
         """The answer is complete."""
         client = self.client
-        done_s = max(client.clock() - client.epoch_s - self._age_s, self.sent_s)
+        done_s = client.clock() - client.epoch_s - self._age_s
+        if done_s < self.sent_s:  # by an error of the clocks
+            done_s = self.sent_s
         tokenize_ms, infer_ms = _server_timing(self._timing)
         outcome, predicted, tokens = status, samples.NOT_PREDICTED, 0
         if status == 200:
@@ -221,8 +219,8 @@ class _Connection:
         done_s = client.clock() - client.epoch_s if outcome != samples.UNFINISHED else samples.NEVER
         never = samples.NEVER
         self.close()
-        client.over(self)
         client.record(self.arrival, self.sent_s, done_s, samples.NOT_PREDICTED, outcome, never, never, 0, 0)
+        client.over(self)
 
     # --- the socket --------------------------------------------------------------------------------------------
 
@@ -451,7 +449,8 @@ class _Tls:
 def _age_s(stamp: bytes) -> float:
     """How long ago a moment was that the kernel told; never negative, though somebody may have set the clock since."""
     seconds, nanoseconds = _STAMP.unpack(stamp)
-    return max((time.time_ns() - seconds * _NANOSECONDS - nanoseconds) / _NANOSECONDS, 0.0)
+    age_s = (time.time_ns() - seconds * _NANOSECONDS - nanoseconds) / _NANOSECONDS
+    return age_s if age_s > 0 else 0.0
 
 
 def _read_answer(body: bytes) -> tuple[str | None, int]:
@@ -468,10 +467,13 @@ def _read_answer(body: bytes) -> tuple[str | None, int]:
 
 def _server_timing(header: bytes) -> tuple[float, float]:
     """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for a missing one."""
-    usual = _usual_timing(header)
-    if usual:
-        tokenize_ms, infer_ms = usual.groups()
-        return float(tokenize_ms), float(infer_ms)
+    # As the contract's own handlers write it; taking any other apart takes three times as long.
+    tokenize, _, infer = header.partition(b", infer;dur=")
+    if tokenize.startswith(b"tokenize;dur="):
+        try:
+            return _decode_ms(tokenize[13:]), _decode_ms(infer)
+        except msgspec.DecodeError:
+            pass
     found = {b"tokenize": samples.NEVER, b"infer": samples.NEVER}
     for entry in header.split(b","):
         name, _, parameters = entry.strip().partition(b";")

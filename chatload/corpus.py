@@ -7,6 +7,7 @@ side has its own reader of the same format: the two sides share data, never code
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -103,8 +104,8 @@ def fingerprint(utterances: Iterable[Utterance]) -> str:
 def draw(count: int, seed: np.random.SeedSequence) -> Iterator[tuple[int, int]]:
     """Endless (index below ``count``, variant 0), each index equally likely and independent."""
     generator = np.random.default_rng(seed)
-    while True:
-        yield from ((index, 0) for index in generator.integers(0, count, size=_BLOCK).tolist())
+    blocks = (generator.integers(0, count, size=_BLOCK).tolist() for _ in itertools.repeat(None))
+    return zip(itertools.chain.from_iterable(blocks), itertools.repeat(0))
 
 
 @dataclass(frozen=True)

@@ -37,24 +37,23 @@ class Record:
         tokens: int,
     ) -> None:
         """Appends the sample of an arrival, a row of samples.DTYPE."""
-        intended_s, utterance, variant, session, turn, held_s = arrival
         self._row.pack_into(  # in one call, without tuples between: this is done for every request
             self._chunk,
             self._end,
-            intended_s,
+            arrival.intended_s,
             sent_s,
             done_s,
-            utterance,
+            arrival.utterance,
             predicted,
             outcome,
             tokenize_ms,
             infer_ms,
             size,
             tokens,
-            variant,
-            session,
-            turn,
-            held_s,
+            arrival.variant,
+            arrival.session,
+            arrival.turn,
+            arrival.held_s,
         )
         self._advance()
 

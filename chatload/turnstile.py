@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from chatload.arrivals import Arrival
 
 
@@ -55,7 +57,9 @@ class Turnstile:
     def close(self) -> list[Arrival]:
         """Holds nothing and hands on nothing any more; returns the turns that were still held."""
         now_s = self._now_s()
-        left = [arrival._replace(held_s=now_s - since_s) for held in self._held.values() for arrival, since_s in held]
+        left = [
+            structs.replace(arrival, held_s=now_s - since_s) for held in self._held.values() for arrival, since_s in held
+        ]
         self._held.clear()
         return left
 
@@ -63,4 +67,4 @@ class Turnstile:
         held = self._held.get(session)
         if held:
             arrival, since_s = held.pop(0)
-            self._send(arrival._replace(held_s=self._now_s() - since_s))
+            self._send(structs.replace(arrival, held_s=self._now_s() - since_s))

@@ -132,7 +132,7 @@ EDGE = {
 
 # What a pure module may use beside its pure neighbours: values and arithmetic.
 PURE_MAY = {"__future__", "collections", "dataclasses", "json", "math", "numpy", "re", "scipy", "struct", "typing", "urllib"}
-PURE_MAY |= {"bisect", "csv", "difflib", "hashlib", "heapq", "itertools", "shlex", "unicodedata", "xml"}
+PURE_MAY |= {"bisect", "csv", "difflib", "hashlib", "heapq", "itertools", "msgspec", "shlex", "unicodedata", "xml"}
 NEVER_IN_PURE_CODE = {"open", "print", "input"}
 
 
