@@ -54,14 +54,14 @@ class Requests:
         """From now on, requests carry this bearer token (empty: none)."""
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
         self._prefix = (self._head + authorization + "Content-Length: ").encode("latin-1")
-        self._made: dict[int, bytes] = {}
+        self._made = [b""] * len(self._texts)
 
     def __call__(self, utterance: int, variant: int = 0) -> bytes:
         if variant:
             assert self._vary is not None
             return self._request(self._vary(self._texts[utterance], variant))
-        made = self._made.get(utterance)
-        if made is None:
+        made = self._made[utterance]
+        if not made:
             made = self._made[utterance] = self._request(self._texts[utterance])
         return made
 
