@@ -135,7 +135,7 @@ class Client:
         connection.start(arrival, now)
 
     def over(self, connection: _Connection) -> None:
-        """The request on that connection is no longer out."""
+        """The request on that connection is no longer out, and has its sample."""
         del self._deadlines[connection]
         if self.done is not None:
             self.done(connection.arrival)
@@ -467,7 +467,7 @@ def _read_answer(body: bytes) -> tuple[str | None, int]:
 
 def _server_timing(header: bytes) -> tuple[float, float]:
     """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for a missing one."""
-    # As the contract's own handlers write it; taking any other apart takes three times as long.
+    # As the contract's own handlers write it; taking any other apart takes four times as long.
     tokenize, _, infer = header.partition(b", infer;dur=")
     if tokenize.startswith(b"tokenize;dur="):
         try:
