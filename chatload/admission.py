@@ -20,6 +20,7 @@ from chatload import (
     preflight,
     runfolder,
     settings,
+    timer,
 )
 
 # Everything that a user's mistake can raise; each message is one line for that user.
@@ -60,6 +61,8 @@ def check(wanted: settings.Settings, graph: call_graph.CallGraph | None, shaped:
 def read(wanted: settings.Settings, shaped: bool) -> corpus_file.Replayed:
     """What is replayed; all that can be looked at without a server. Raises one of MISTAKES."""
     _check_arrivals(wanted, shaped)
+    if wanted.stay_awake and not timer.can_stay_awake():
+        raise settings.SettingsError("--stay-awake yes: only Linux has a timer that does without sleep; leave it out")
     return corpus_file.replayed(wanted)
 
 

@@ -109,6 +109,7 @@ class Client:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
+        self.pause: Callable[[], None] = lambda: None  # called after each answer, before the next is read
         self.stamped = False  # whether the kernel told when the last answer came
         self.idle: list[_Connection] = []
         self.unsent: set[_Connection] = set()  # those whose request is not wholly out yet
@@ -318,6 +319,7 @@ class _Connection:
         data = self._received()
         if data:
             self._feed(data)
+            self.client.pause()
         elif data is not None:
             self._ended()
 

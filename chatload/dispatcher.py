@@ -4,7 +4,8 @@ It never waits for an answer, and it never sends early. Nothing is skipped when 
 once, and its lag is recorded.
 
 While the event loop can wait, since the kernel keeps the time at which answers came, it also waits for near arrivals
-itself, without the loop (docs/decisions/0317-near-arrivals-are-waited-for-without-the-loop.md).
+itself, without the loop (docs/decisions/0317-near-arrivals-are-waited-for-without-the-loop.md). What becomes due while the
+loop then reads answers is sent between two of them (docs/decisions/0319-arrivals-go-out-between-two-answers.md).
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Dispatcher:
 
     # Sends in a row before the event loop has its turn; more would starve the answers of an overloaded generator.
     _BURST = 32
+    # Sends during the loop's turn, unless so many were overdue after the last: sending between two answers takes longer than
+    # in a row, and who is behind has no time for it.
+    _MEANWHILE, _BEHIND = 2, 5
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Dispatcher:
         self._can_wait = can_wait
         self._alarm: Alarm | None = None
         self.stopped_s: float | None = None
+        self._meanwhile = 0  # how many may yet be sent before the next wake
 
     def start(self, alarm: Alarm) -> None:
         """From now on ``alarm`` must call ``wake`` at the moments it is armed for."""
@@ -122,7 +127,20 @@ class Dispatcher:
                 return
             self._send(Arrival(schedule.advance(), *next(self._utterances)))
             now_s = clock()
+        self._meanwhile = self._MEANWHILE if overdue < self._BEHIND else 0
         self._arm()
+
+    def catch_up(self) -> None:
+        """Sends the next arrival if it has become due while the event loop has its turn, which goes on after it.
+
+        Only a few times a turn, and not while behind. The alarm rings all the same, and is then set anew.
+        """
+        if not self._meanwhile or self.stopped_s is not None:
+            return
+        due_s = self._schedule.due_s
+        if self._epoch_s + due_s <= self._clock() and due_s < self._end_s:
+            self._meanwhile -= 1
+            self._send(Arrival(self._schedule.advance(), *next(self._utterances)))
 
     def _arm(self) -> None:
         if self._alarm is None:

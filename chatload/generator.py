@@ -75,7 +75,7 @@ class Plan:
     ``run_time_s`` is 0 for a run without a planned end. ``arrivals`` names a process played at the rate of the streams;
     where ``dealt`` has a timetable instead, that is what is played, as part number ``part`` of the run's (None: the run had
     been dealt before this process came to it). With ``sessions`` it consists of their turns (sessions.DTYPE), else of times.
-    With a ``graph`` of calls each arrival is a turn of several calls.
+    With a ``graph`` of calls each arrival is a turn of several calls. ``stay_awake``: see timer.make.
     """
 
     url: str
@@ -93,6 +93,7 @@ class Plan:
     part: int | None = None
     sessions: bool = False
     graph: call_graph.CallGraph | None = None
+    stay_awake: bool = False
 
 
 @dataclass
@@ -191,6 +192,7 @@ class Generator:
         self._stream_rate = 0.0
         self._stopping = False
         self._requests: list[contract.Requests] = []
+        self._clients: list[Client] = []
         self._token_read = _modified(plan.token_file)
         self._target = resolve(plan.url, plan.tls)
         clients = len(plan.graph.names) if plan.graph else 1
@@ -216,7 +218,9 @@ class Generator:
             # Turns and sessions go on with an answer: they need the loop to read it when it comes.
             self._client.can_wait if isinstance(self._client, Client) and not self._turnstile else lambda: False,
         )
-        self._timer = timer.make(loop, self._dispatcher.wake)
+        for client in self._clients:
+            client.pause = self._dispatcher.catch_up
+        self._timer = timer.make(loop, self._dispatcher.wake, plan.stay_awake)
         self.facts = Facts(plan.worker, self._timer.name, self._most_in_flight, plan.part)
 
     def _client_of(self, model: str, record: Callable[..., None]) -> Client:
@@ -226,7 +230,7 @@ class Generator:
         vary = functools.partial(noise.vary, seed=plan.seed, worker=plan.worker)
         requests = contract.Requests(texts, plan.url, read_token(plan.token_file), vary, model)
         self._requests.append(requests)
-        return Client(
+        client = Client(
             gevent.get_hub().loop,
             self._target,
             requests,
@@ -237,6 +241,8 @@ class Generator:
             self._plan.timeout_s,
             self._most_in_flight,
         )
+        self._clients.append(client)
+        return client
 
     @property
     def now_s(self) -> float:

@@ -101,6 +101,7 @@ def _plan(wanted: Settings, graph: call_graph.CallGraph | None, terms: Terms, wo
         part=part,
         sessions=bool(wanted.sessions),
         graph=graph,
+        stay_awake=wanted.stay_awake,
     )
 
 

@@ -7,6 +7,9 @@ To sleep and to be woken costs a process more than 10 us of its CPU time, so a m
 awake (docs/decisions/0315-near-moments-are-waited-for-awake.md), and so is the end of a longer wait, since who has slept
 for long wakes up late (docs/decisions/0318-a-long-sleep-ends-early.md). Who needs nothing of the loop meanwhile sleeps
 without it, which costs less.
+
+One that is to stay awake never sleeps: where a virtual machine's host takes long to give a core back, nothing else is on
+time (docs/decisions/0320-a-generator-can-stay-awake.md).
 """
 
 from __future__ import annotations
@@ -70,15 +73,16 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """A timerfd on CLOCK_MONOTONIC, which is time.perf_counter()'s clock on Linux.
+    """A timerfd on CLOCK_MONOTONIC, which is time.perf_counter()'s clock on Linux; ``awake``: waits for nothing asleep.
 
     Its descriptor is never read: once it has rung it stays readable until it is armed anew, so that the loop comes straight
     back. That is how it waits awake.
     """
 
-    name = "timerfd"
-
-    def __init__(self, loop: Any, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: Any, callback: Callable[[], None], awake: bool = False) -> None:
+        self.name = "timerfd, awake" if awake else "timerfd"
+        self._awake = awake
+        self._near_s = math.inf if awake else _NEAR_S
         libc = ctypes.CDLL(None, use_errno=True)
         flags = os.O_NONBLOCK | os.O_CLOEXEC
         self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, flags)
@@ -101,13 +105,13 @@ class TimerFd:
     def arm(self, at_s: float) -> None:
         now_s = time.perf_counter()
         rest_s = at_s - now_s
-        if self._armed_s <= now_s and (rest_s < _NEAR_S or at_s == self._for_s):  # it has rung
+        if self._armed_s <= now_s and (rest_s < self._near_s or at_s == self._for_s):  # it has rung
             if now_s - self._looked_s < _LOOK_S:
                 self.spare_s += now_s - self._looked_s
             self._looked_s = now_s
             return
         self._for_s = at_s
-        self._armed_s = at_s = at_s - _early_s(rest_s)
+        self._armed_s = at_s = now_s if self._awake else at_s - _early_s(rest_s)
         seconds = int(at_s)
         self._value.seconds = seconds
         self._value.nanoseconds = max(int((at_s - seconds) * _NANOSECONDS), 1)  # zero would disarm
@@ -117,7 +121,7 @@ class TimerFd:
         now_s = time.perf_counter()
         rest_s = until_s - now_s
         was_woken_for_it = self._armed_s <= now_s and until_s == self._for_s
-        if rest_s > _NEAR_S and not was_woken_for_it:
+        if rest_s > self._near_s and not was_woken_for_it:
             _sleep(rest_s - _early_s(rest_s))
             now_s = time.perf_counter()
         while now_s < until_s:
@@ -165,6 +169,11 @@ class LoopTimer:
         self.disarm()
 
 
-def make(loop: Any, callback: Callable[[], None]) -> Timer:
-    """The finest timer that this machine has."""
-    return TimerFd(loop, callback) if sys.platform == "linux" else LoopTimer(loop, callback)
+def can_stay_awake() -> bool:
+    """Whether this system has a timer that can do without sleeping."""
+    return sys.platform == "linux"
+
+
+def make(loop: Any, callback: Callable[[], None], awake: bool = False) -> Timer:
+    """The finest timer that this machine has; ``awake`` needs one that can stay so."""
+    return TimerFd(loop, callback, awake) if sys.platform == "linux" else LoopTimer(loop, callback)

@@ -137,6 +137,22 @@ def test_whoever_asks_is_told_of_every_arrival_that_has_its_sample(scripted):
     assert told == [arrivals[1], arrivals[2], arrivals[0]]
 
 
+def test_between_two_answers_there_is_a_pause_in_which_another_can_be_sent(scripted):
+    server = scripted(answering(ANSWER))
+    trial = Trial(server.port)
+    pauses = []
+
+    def pause() -> None:
+        pauses.append(len(trial.client.idle))
+        if len(pauses) < 3:
+            trial.send()
+
+    trial.client.pause = pause
+    trial.send()
+    assert trial.finish() == ["ok"] * 3
+    assert pauses == [1, 1, 1]  # the connection of the answer is there for the next
+
+
 def test_connections_are_kept_and_used_again(scripted):
     server = scripted(answering(ANSWER))
     trial = Trial(server.port)

@@ -203,3 +203,63 @@ def test_the_end_of_the_plan_is_kept_while_waiting_without_the_loop():
     world.pass_time(EPOCH_S + 0.1)
     assert len(world.sent) == 40
     assert (world.dispatcher.stopped_s, world.armed_s) == (0.0101, math.inf)
+
+
+def test_what_becomes_due_during_the_loops_turn_is_sent_in_it():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 1.05)
+    armed_s, before = world.armed_s, len(world.sent)
+    due_s = armed_s - EPOCH_S
+    world.dispatcher.catch_up()
+    assert len(world.sent) == before  # nothing is due
+    world.now_s = armed_s + 0.02
+    world.dispatcher.catch_up()
+    world.dispatcher.catch_up()
+    assert world.sent[before:] == [pytest.approx((due_s, due_s + 0.02))]
+    assert world.armed_s == armed_s  # it rings, which sets it anew
+    world.pass_time(armed_s + 0.15)
+    assert world.sent[before + 1 :] == [pytest.approx((due_s + 0.1, due_s + 0.1))]
+
+
+def test_only_a_few_are_sent_during_a_turn_of_the_loop():
+    world = World()
+    world.dispatcher.set_rate(10)
+    world.pass_time(EPOCH_S + 1)
+    before = len(world.sent)
+    world.now_s = EPOCH_S + 2
+    for _ in range(10):
+        world.dispatcher.catch_up()
+    assert len(world.sent) == before + 2
+    world.dispatcher.wake()
+    assert len(world.sent) == before + 10
+
+
+def test_who_is_behind_sends_nothing_during_the_loops_turn():
+    world = World()
+    world.dispatcher.set_rate(1_000)
+    world.now_s = EPOCH_S + 0.0205
+    world.dispatcher.wake()
+    sent = len(world.sent)
+    assert sent == 20
+    world.now_s = EPOCH_S + 0.0225
+    world.dispatcher.catch_up()
+    assert len(world.sent) == sent
+    world.dispatcher.wake()  # two: no longer behind
+    world.now_s = EPOCH_S + 0.0235
+    world.dispatcher.catch_up()
+    assert len(world.sent) == sent + 3
+
+
+def test_nothing_is_sent_during_the_loops_turn_after_the_end_or_the_stop():
+    ending, stopped = World(end_s=1.05), World()
+    for world in (ending, stopped):
+        world.dispatcher.set_rate(10)
+        world.pass_time(EPOCH_S + 1)
+    stopped.dispatcher.stop()
+    for world in (ending, stopped):
+        world.now_s = EPOCH_S + 1.2
+        world.dispatcher.catch_up()
+        assert len(world.sent) == 10
+    ending.dispatcher.wake()
+    assert ending.dispatcher.stopped_s == 1.05

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import numpy as np
 import pytest
 
-from chatload import call_graph, generator, samples, sessions, timer
+from chatload import call_graph, dispatcher, generator, samples, sessions, timer
 from chatload.corpus import Utterance
 
 
@@ -58,19 +59,21 @@ def dealt_turns(seconds: float, rate: float) -> np.ndarray:
     return turns
 
 
+MORE: dict[str, Callable[[], dict[str, Any]]] = {
+    "plain": dict,
+    "sessions": lambda: {"dealt": iter([dealt_turns(2.0, 2_000)]), "sessions": True},
+    "graph": lambda: {"graph": call_graph.parse({call_graph.CHECKED: []})},
+}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when something came")
 @pytest.mark.parametrize("kind", ["plain", "sessions", "graph"])
 def test_the_loop_waits_for_arrivals_only_where_nothing_waits_for_an_answer(stand_in, monkeypatch, kind):
     slept: list[float] = []
     sleep = timer.TimerFd.sleep
     monkeypatch.setattr(timer.TimerFd, "sleep", lambda self, until_s: (slept.append(until_s), sleep(self, until_s)))
-    more: dict[str, Any] = {}
-    if kind == "sessions":
-        more = {"dealt": iter([dealt_turns(2.0, 2_000)]), "sessions": True}
-    elif kind == "graph":
-        more = {"graph": call_graph.parse({call_graph.CHECKED: []})}
     reported: list[bytes] = []
-    plan = plan_for(stand_in("null"), **more)
+    plan = plan_for(stand_in("null"), **MORE[kind]())
     playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
     playing.start()
     playing.set_streams(100, 20.0)
@@ -79,3 +82,35 @@ def test_the_loop_waits_for_arrivals_only_where_nothing_waits_for_an_answer(stan
     rows = samples.from_bytes(b"".join(reported))
     assert (rows["outcome"] <= samples.WRONG).sum() > 1_000
     assert bool(slept) == (kind == "plain")
+
+
+@pytest.mark.parametrize("kind", ["plain", "sessions", "graph"])
+def test_arrivals_catch_up_after_each_answer(stand_in, monkeypatch, kind):
+    caught: list[int] = []
+    catch_up = dispatcher.Dispatcher.catch_up
+    monkeypatch.setattr(dispatcher.Dispatcher, "catch_up", lambda self: (caught.append(1), catch_up(self)))
+    reported: list[bytes] = []
+    plan = plan_for(stand_in("null"), **MORE[kind]())
+    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
+    playing.start()
+    playing.set_streams(10, 20.0)
+    gevent.sleep(0.5)
+    playing.stop()
+    rows = samples.from_bytes(b"".join(reported))
+    assert len(caught) == len(rows) > 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a timer that does without sleep")
+def test_a_generator_stays_awake_where_it_is_told_to(stand_in, monkeypatch):
+    monkeypatch.setattr(timer, "_sleep", lambda rest_s: pytest.fail("slept"))
+    reported: list[bytes] = []
+    plan = plan_for(stand_in("null"), stay_awake=True)
+    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
+    playing.start()
+    playing.set_streams(10, 20.0)
+    gevent.sleep(1.0)
+    playing.stop()
+    rows = samples.from_bytes(b"".join(reported))
+    assert (rows["outcome"] <= samples.WRONG).sum() > 100
+    assert playing.facts.timer == "timerfd, awake"
+    assert playing.facts.spare_s > 0.1

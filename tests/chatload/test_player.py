@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import gevent
 import numpy as np
 import pytest
@@ -50,6 +52,16 @@ def test_streams_that_came_before_the_generator_drive_it(stand_in):
     player.end()  # there is nothing left to be drained
     assert [(fact["worker"], fact["part"]) for fact in reports.facts] == [(4, None)]
     assert [rate for _, rate in reports.facts[0]["rates"]] == [200.0, 300.0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a timer that does without sleep")
+@pytest.mark.parametrize(("told", "name"), [("no", "timerfd"), ("yes", "timerfd, awake")])
+def test_the_generator_stays_awake_as_the_settings_say(stand_in, told, name):
+    reports = Reports()
+    player = Player(reports)
+    player.start(wanted(stand_in("null"), stay_awake=told), None, Terms(100.0, [], 0.0), 0)
+    player.end()
+    assert reports.facts[0]["timer"] == name
 
 
 @pytest.mark.parametrize(("worker", "part"), [(2, 0), (5, 1), (7, None)])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chatload import settings
+from chatload import admission, settings, timer
 
 
 def read(**options: str) -> settings.Settings:
@@ -30,3 +30,18 @@ def test_how_messages_are_drawn_is_as_it_was_unless_told():
 def test_drawing_that_no_corpus_could_give_is_refused_with_its_option(options, message):
     with pytest.raises(settings.SettingsError, match=re.escape(message)):
         read(**options)
+
+
+@pytest.mark.parametrize("name", ["insecure", "stay_awake"])
+def test_a_switch_is_yes_or_no(name):
+    assert [getattr(read(**{name: value}), name) for value in ("yes", "no", "Yes")] == [True, False, True]
+    with pytest.raises(settings.SettingsError, match=re.escape(f"--{name.replace('_', '-')} 'maybe': write yes or no")):
+        read(**{name: "maybe"})
+
+
+def test_staying_awake_is_refused_where_there_is_no_timer_for_it(monkeypatch):
+    wanted = read(stay_awake="yes")
+    assert admission.read(wanted, shaped=False).utterances
+    monkeypatch.setattr(timer, "can_stay_awake", lambda: False)
+    with pytest.raises(settings.SettingsError, match="--stay-awake yes: only Linux"):
+        admission.read(wanted, shaped=False)

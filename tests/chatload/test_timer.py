@@ -209,6 +209,41 @@ def test_after_a_disarming_nothing_rings():
     waiter.timer.close()
 
 
+def awake(loop, callback):
+    return timer.TimerFd(loop, callback, awake=True)
+
+
+@linux
+def test_who_is_to_stay_awake_sleeps_for_nothing(monkeypatch):
+    monkeypatch.setattr(timer, "_sleep", lambda rest_s: pytest.fail("slept"))
+    start_s = time.perf_counter()
+    moments_s = [start_s + after_s for after_s in (0.0, 0.05, 0.2)]
+    waiter = Waiter(awake, moments_s)
+    waiter.timer.sleep(start_s + 0.01)
+    waiter.wait(3)
+    assert all(reached_s >= moment_s for moment_s, reached_s in zip(moments_s, waiter.reached_s, strict=True))
+    assert waiter.calls > 1_000
+    assert waiter.timer.spare_s > 0.02  # more where no other process wants the core
+
+
+@linux
+def test_who_is_to_stay_awake_rests_when_there_is_nothing_to_wait_for():
+    waiter = Waiter(awake, [time.perf_counter()])
+    while not waiter.reached_s:
+        gevent.sleep(0.001)
+    calls = waiter.calls
+    gevent.sleep(0.05)
+    assert waiter.calls == calls
+    waiter.timer.close()
+
+
+@linux
+def test_the_header_says_who_stays_awake():
+    made = timer.make(gevent.get_hub().loop, lambda: None, awake=True)
+    assert made.name == "timerfd, awake"
+    made.close()
+
+
 def test_the_finest_timer_of_this_machine_is_taken():
     made = timer.make(gevent.get_hub().loop, lambda: None)
     assert made.name == ("timerfd" if sys.platform == "linux" else "event loop (1 ms)")
