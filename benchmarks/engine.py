@@ -1,6 +1,6 @@
 """The generator measured: against stand-ins of known latency, and beside its peers, all in one run on one machine.
 
-    python -m benchmarks.engine              everything, about 20 minutes
+    python -m benchmarks.engine              everything, about half an hour
     python -m benchmarks.engine lag rate     only these
 
 The generator is pinned to core 0, the server to core 1. Prints a Markdown table. wrk, wrk2 and MLPerf LoadGen take part

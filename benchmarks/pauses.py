@@ -36,7 +36,9 @@ def gaps_s(lasts_s: float) -> list[float]:
 
 def lateness_s(gaps: list[float], lasts_s: float, share: float) -> float:
     """How late at most that share of all moments within ``lasts_s`` are, to a tenth of a microsecond, in seconds."""
-    low, high = 0.0, max(gaps, default=0.0)
+    if sum(gaps) <= (1 - share) * lasts_s:
+        return 0.0
+    low, high = 0.0, max(gaps)
     while high - low > 1e-7:
         mid = (low + high) / 2
         later = sum(gap - mid for gap in gaps if gap > mid) / lasts_s
@@ -46,7 +48,8 @@ def lateness_s(gaps: list[float], lasts_s: float, share: float) -> float:
 
 def sleeper_s(rate: float, lasts_s: float) -> list[float]:
     """How late a process is awake for each Poisson arrival that it sleeps for, in seconds."""
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)  # or Linux adds up to 50 us to a sleep
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)  # or Linux adds up to 50 us to a sleep
     gaps = np.random.default_rng(1).exponential(1 / rate, int(rate * lasts_s)).tolist()
     found = []
     due_s = time.perf_counter()

@@ -109,7 +109,7 @@ class Client:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.done: Callable[[Any], None] | None = None  # told of every arrival that has its sample
-        self.pause: Callable[[], None] = lambda: None  # called after each answer, before the next is read
+        self.pause: Callable[[], None] = lambda: None  # called when something that came has been read
         self.stamped = False  # whether the kernel told when the last answer came
         self.idle: list[_Connection] = []
         self.unsent: set[_Connection] = set()  # those whose request is not wholly out yet
@@ -319,7 +319,6 @@ class _Connection:
         data = self._received()
         if data:
             self._feed(data)
-            self.client.pause()
         elif data is not None:
             self._ended()
 
@@ -331,6 +330,7 @@ class _Connection:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._ended()
+        self.client.pause()
 
     def _ended(self) -> None:
         """The connection is gone: with a request in flight that is a failure, without one it is nobody's loss."""

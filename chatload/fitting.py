@@ -157,7 +157,8 @@ def profile(traffic: Traffic, parts: int) -> Process:
 def onoff(traffic: Traffic) -> Process | None:
     """Bursts: peak, on and off by least squares on the CV and the dispersion at many windows (theory).
 
-    None where counts are no more dispersed than Poisson's, or where the bursts found are too few in the log to be any.
+    None where counts are no more dispersed than Poisson's, or where the bursts found are too few in the log to be any, or
+    their calm is too short for an arrival to be missed in it.
     """
     windows_s, values = _dispersions(traffic)
     cv = traffic.burstiness.cv
@@ -169,7 +170,9 @@ def onoff(traffic: Traffic) -> Process | None:
         best = _least_squares(traffic.rate, windows_s, np.append(values, cv), weights, starts)
         on_s, off_s, _ = _onoff_keys(best)
         starts, cycle_s = [best], on_s + off_s
-    return onoff_of(traffic.rate, *_onoff_keys(best)) if traffic.span_s / cycle_s >= LEAST_BURSTS else None
+    if traffic.span_s / cycle_s < LEAST_BURSTS or off_s * traffic.rate < 1:
+        return None
+    return onoff_of(traffic.rate, *_onoff_keys(best))
 
 
 _FITTED_WINDOWS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)

@@ -29,10 +29,22 @@ def test_a_share_of_moments_spread_evenly_is_no_later(gaps, share):
     assert late_s <= 2e-7 or earlier >= 1 - share - 1e-9
 
 
-def test_the_clock_is_read_for_as_long_as_asked():
-    gaps = pauses.gaps_s(0.2)
-    assert all(gap > 2e-6 for gap in gaps)
-    assert sum(gaps) < 1.2
+class Clock:
+    """Moves by 1 us with each look, and once by 5 ms."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def perf_counter(self) -> float:
+        self.looks += 1
+        return self.looks * 1e-6 + (5e-3 if self.looks > 100 else 0.0)
+
+
+def test_the_clock_is_read_for_as_long_as_asked_and_its_gaps_are_kept(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(pauses, "time", clock)
+    assert pauses.gaps_s(0.01) == [pytest.approx(5.001e-3)]
+    assert clock.perf_counter() == pytest.approx(0.01, abs=1e-5)
 
 
 def test_a_sleeper_is_awake_for_every_arrival_and_never_early():

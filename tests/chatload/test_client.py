@@ -296,12 +296,15 @@ def tls_answering(folder):
 def test_https_with_a_trusted_certificate(scripted, certificate):
     server = scripted(tls_answering(certificate))
     trial = Trial(server.port, ssl.create_default_context(cafile=certificate / "cert.pem"))
+    pauses = []
+    trial.client.pause = lambda: pauses.append(len(trial.client.idle))
     for _ in range(3):
         trial.send()
         while trial.client.in_flight:
             gevent.sleep(0.001)
     assert trial.finish() == ["ok"] * 3
     assert server.connections == 1
+    assert pauses == [1, 1, 1]
 
 
 def test_https_with_an_unknown_certificate_is_a_connect_failure(scripted, certificate):

@@ -41,6 +41,7 @@ def test_a_switch_is_yes_or_no(name):
 
 def test_staying_awake_is_refused_where_there_is_no_timer_for_it(monkeypatch):
     wanted = read(stay_awake="yes")
+    monkeypatch.setattr(timer, "can_stay_awake", lambda: True)
     assert admission.read(wanted, shaped=False).utterances
     monkeypatch.setattr(timer, "can_stay_awake", lambda: False)
     with pytest.raises(settings.SettingsError, match="--stay-awake yes: only Linux"):
