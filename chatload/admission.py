@@ -36,6 +36,7 @@ MISTAKES = (
     preflight.PreflightError,
     runfolder.RunFolderError,
     settings.SettingsError,
+    timer.TimerError,
 )
 
 
@@ -61,8 +62,7 @@ def check(wanted: settings.Settings, graph: call_graph.CallGraph | None, shaped:
 def read(wanted: settings.Settings, shaped: bool) -> corpus_file.Replayed:
     """What is replayed; all that can be looked at without a server. Raises one of MISTAKES."""
     _check_arrivals(wanted, shaped)
-    if wanted.stay_awake and not timer.can_stay_awake():
-        raise settings.SettingsError("--stay-awake yes: only Linux has a timer that does without sleep; leave it out")
+    timer.check(wanted.stay_awake)
     return corpus_file.replayed(wanted)
 
 

@@ -39,6 +39,10 @@ _EARLY_SHARE = 0.05  # so much of a core at most, of one that has little else to
 _EARLIEST_S = 200e-6
 
 
+class TimerError(ValueError):
+    """A timer that this system does not have; the message says what to do."""
+
+
 class Timer(Protocol):
     """Calls back at an armed moment of time.perf_counter(), or somewhat before it; arming again replaces the moment.
 
@@ -169,11 +173,13 @@ class LoopTimer:
         self.disarm()
 
 
-def can_stay_awake() -> bool:
-    """Whether this system has a timer that can do without sleeping."""
-    return sys.platform == "linux"
+def check(awake: bool) -> None:
+    """Raises TimerError when a timer is to stay ``awake`` and this system has none that can."""
+    if awake and sys.platform != "linux":
+        raise TimerError("--stay-awake yes: only Linux has a timer that does without sleep; leave it out")
 
 
 def make(loop: Any, callback: Callable[[], None], awake: bool = False) -> Timer:
-    """The finest timer that this machine has; ``awake`` needs one that can stay so."""
+    """The finest timer that this machine has. Raises TimerError, see check."""
+    check(awake)
     return TimerFd(loop, callback, awake) if sys.platform == "linux" else LoopTimer(loop, callback)

@@ -176,7 +176,7 @@ def _lag_faults(summary: dict) -> list[str]:
     return [
         f"{LATE}: lag {name} {format_ms(held.value_ms)} ms is above {format_ms(held.bound_ms)} ms "
         f"(10 % of the latency {name}, at least 1 ms); "
-        "give it a core of its own (then also --stay-awake yes) or more processes"
+        "give it a core of its own (on Linux also --stay-awake yes) or more processes"
     ]
 
 

@@ -104,6 +104,13 @@ def test_few_slow_bursts_are_no_evidence_for_bursts():
     assert fitting.onoff(given) is None
 
 
+@pytest.mark.parametrize(("off_s", "told"), [(0.04, False), (0.06, True)])
+def test_a_calm_in_which_no_arrival_is_missed_is_no_calm(monkeypatch, off_s, told):
+    given = traffic(timetable.onoff(20.0, 4.0, 2.0, 6.0, timetable.seed(1)), 10_000.0)  # an arrival each 0.05 s
+    monkeypatch.setattr(fitting, "_least_squares", lambda *_: np.array([np.log(2.0), np.log(off_s), 0.5]))
+    assert (fitting.onoff(given) is not None) == told
+
+
 def test_options_can_be_used_as_they_stand():
     process = fitting.onoff_of(20.0, 10.123456, 49.87654, 1.0)
     spec = arrival_spec.parse(process.option)

@@ -51,6 +51,17 @@ def test_many_rows_are_reported_before_their_time(stand_in, monkeypatch):
     assert playing.facts.stamped == (sys.platform == "linux")
 
 
+def play(plan: generator.Plan, streams: int, seconds: float) -> tuple[np.ndarray, generator.Facts]:
+    """The samples and the facts of a generator with that many streams of 20/s."""
+    reported: list[bytes] = []
+    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
+    playing.start()
+    playing.set_streams(streams, 20.0)
+    gevent.sleep(seconds)
+    playing.stop()
+    return samples.from_bytes(b"".join(reported)), playing.facts
+
+
 def dealt_turns(seconds: float, rate: float) -> np.ndarray:
     """Sessions of one turn each."""
     turns = np.zeros(int(seconds * rate), dtype=sessions.DTYPE)
@@ -72,14 +83,7 @@ def test_the_loop_waits_for_arrivals_only_where_nothing_waits_for_an_answer(stan
     slept: list[float] = []
     sleep = timer.TimerFd.sleep
     monkeypatch.setattr(timer.TimerFd, "sleep", lambda self, until_s: (slept.append(until_s), sleep(self, until_s)))
-    reported: list[bytes] = []
-    plan = plan_for(stand_in("null"), **MORE[kind]())
-    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
-    playing.start()
-    playing.set_streams(100, 20.0)
-    gevent.sleep(1.0)
-    playing.stop()
-    rows = samples.from_bytes(b"".join(reported))
+    rows, _ = play(plan_for(stand_in("null"), **MORE[kind]()), 100, 1.0)
     assert (rows["outcome"] <= samples.WRONG).sum() > 1_000
     assert bool(slept) == (kind == "plain")
 
@@ -89,28 +93,15 @@ def test_arrivals_catch_up_after_each_answer(stand_in, monkeypatch, kind):
     caught: list[int] = []
     catch_up = dispatcher.Dispatcher.catch_up
     monkeypatch.setattr(dispatcher.Dispatcher, "catch_up", lambda self: (caught.append(1), catch_up(self)))
-    reported: list[bytes] = []
-    plan = plan_for(stand_in("null"), **MORE[kind]())
-    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
-    playing.start()
-    playing.set_streams(10, 20.0)
-    gevent.sleep(0.5)
-    playing.stop()
-    rows = samples.from_bytes(b"".join(reported))
+    rows, _ = play(plan_for(stand_in("null"), **MORE[kind]()), 10, 0.5)
     assert len(caught) == len(rows) > 50
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a timer that does without sleep")
 def test_a_generator_stays_awake_where_it_is_told_to(stand_in, monkeypatch):
     monkeypatch.setattr(timer, "_sleep", lambda rest_s: pytest.fail("slept"))
-    reported: list[bytes] = []
-    plan = plan_for(stand_in("null"), stay_awake=True)
-    playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
-    playing.start()
-    playing.set_streams(10, 20.0)
-    gevent.sleep(1.0)
-    playing.stop()
-    rows = samples.from_bytes(b"".join(reported))
+    monkeypatch.setattr(timer, "_LOOK_S", 10.0)  # how fast this machine looks is no matter
+    rows, facts = play(plan_for(stand_in("null"), stay_awake=True), 10, 1.0)
     assert (rows["outcome"] <= samples.WRONG).sum() > 100
-    assert playing.facts.timer == "timerfd, awake"
-    assert playing.facts.spare_s > 0.1
+    assert facts.timer == "timerfd, awake"
+    assert facts.spare_s > 0.1

@@ -216,6 +216,7 @@ def awake(loop, callback):
 @linux
 def test_who_is_to_stay_awake_sleeps_for_nothing(monkeypatch):
     monkeypatch.setattr(timer, "_sleep", lambda rest_s: pytest.fail("slept"))
+    monkeypatch.setattr(timer, "_LOOK_S", 10.0)  # how fast this machine looks is no matter
     start_s = time.perf_counter()
     moments_s = [start_s + after_s for after_s in (0.0, 0.05, 0.2)]
     waiter = Waiter(awake, moments_s)
@@ -223,7 +224,7 @@ def test_who_is_to_stay_awake_sleeps_for_nothing(monkeypatch):
     waiter.wait(3)
     assert all(reached_s >= moment_s for moment_s, reached_s in zip(moments_s, waiter.reached_s, strict=True))
     assert waiter.calls > 1_000
-    assert waiter.timer.spare_s > 0.02  # more where no other process wants the core
+    assert waiter.timer.spare_s > 0.1
 
 
 @linux
