@@ -3,7 +3,7 @@
     python -m benchmarks.overhead model_store/intent-minilm-cpu-tuned.mar ...
 
 One worker on core 1, TorchServe's front end and the load on core 0; in process, the model runs on core 1 while the server
-is idle: back to back, and at the arrivals of the run at 20 % load (benchmarks/unserved.py), which tells what serving adds
+is idle: back to back, and at the arrivals of the load of 20 % (benchmarks/light.py), which tells what serving adds
 from what a load adds by itself. All take turns. Needs wrk on the PATH. Prints a Markdown table.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,6 @@ from model.process import members
 ROUNDS, LIGHT_ROUNDS = 7, 3
 SECONDS = 8
 LIGHT_S = 40  # BERT-base has 600 arrivals in it here
-LIGHT_WARMUP_S = 2
 WARM_UP_S = 30  # at several thousand requests a second: Java compiles what has run ten thousand times
 FRONT_CORE, WORKER_CORE = 0, 1
 LOAD_SHARE = 0.2
@@ -82,13 +80,10 @@ def wrk(url: str, token: str, script: str, seconds: int) -> str:
         return subprocess.run([*command, f"{url}/predictions/intent"], capture_output=True, text=True, check=True).stdout
 
 
-def lightly_loaded(url: str, token_file: str, rate: float, results: Path) -> None:
-    """An open-loop run, in the folder ``results``."""
-    shutil.rmtree(results, ignore_errors=True)
-    options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", url]
-    options += ["--token-file", token_file, "--rate", f"{rate:.3g}", "--run-time", f"{LIGHT_S}s"]
-    options += ["--warmup", f"{LIGHT_WARMUP_S}s", "--corpus", str(CORPUS), "--results", str(results)]
-    on_core(FRONT_CORE, "locust", *options)
+def lightly_loaded(server: dict, archive: Path, rate: float) -> dict[str, float]:
+    """The median latency at a rate in ms, served and in process."""
+    options = (server["url"], server["token_file"], str(archive), f"{rate:.3g}", str(LIGHT_S))
+    return json.loads(on_core(FRONT_CORE, "benchmarks.light", *options))
 
 
 def measure(archive: Path) -> str:
@@ -112,9 +107,7 @@ def measure(archive: Path) -> str:
                 served.append(saturated(server["url"], token) / model["throughput"])
                 if turn >= LIGHT_ROUNDS:
                     continue
-                run = folder / "run"
-                lightly_loaded(server["url"], server["token_file"], LOAD_SHARE * model["throughput"], run)
-                light = json.loads(on_core(WORKER_CORE, "benchmarks.unserved", str(archive), str(run)))
+                light = lightly_loaded(server, archive, LOAD_SHARE * model["throughput"])
                 added.append(light["served_ms"] - model["p50_ms"])
                 added_by_serving.append(light["served_ms"] - light["unserved_ms"])
         finally:

@@ -1,0 +1,30 @@
+"""Blocks of a light load: every arrival is answered and comes back in order, or the measurement stops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import light
+from chatload.corpus import Utterance
+from tests.chatload.conftest import stand_in  # noqa: F401 - a fixture
+
+UTTERANCES = [Utterance("where is my order", "order_status", "")]
+
+
+def test_a_block_has_the_planned_arrivals_in_order(stand_in, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(light, "BLOCK_S", 0.5)
+    url = stand_in("null")
+    first, other = (light.served(light.plan_of(url, "", UTTERANCES, block), 200.0) for block in (0, 1))
+    assert len(first) > 50
+    assert (np.diff(first["intended_s"]) >= 0).all()
+    assert (first["done_s"] > first["sent_s"]).all()
+    assert not np.isin(first["intended_s"], other["intended_s"]).any()
+
+
+def test_an_arrival_without_an_answer_stops_the_measurement(stand_in, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(light, "BLOCK_S", 0.5)
+    url = stand_in("null")
+    stand_in.kill()
+    with pytest.raises(RuntimeError, match="not answered"):
+        light.served(light.plan_of(url, "", UTTERANCES, 0), 200.0)
