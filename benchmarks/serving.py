@@ -99,8 +99,8 @@ def variants() -> dict[str, Variant]:
     for key in TUNED:
         found[f"without {key}"] = Variant({name: value for name, value in ours.items() if name != key})
     parts = ours["vmargs"].split()
-    for part in (" ".join(parts[:2]), parts[-1]):
-        left = ours["vmargs"].replace(part, "").strip()
+    for part in (" ".join(parts[:2]), " ".join(parts[2:4]), parts[-1]):
+        left = " ".join(ours["vmargs"].replace(part, "").split())
         found[f"without {part}"] = Variant({**ours, "vmargs": left})
     return found
 
