@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatload.arrivals import Arrival
@@ -88,11 +88,12 @@ def test_at_the_end_what_is_held_is_handed_back_and_nothing_is_sent_any_more():
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.floats(0, 3), st.floats(0.01, 3)), max_size=40))
+@example([(1, 0.0, 1.0), (2, 0.0, 1.0)])  # two that are done at the same moment
 def test_no_two_turns_of_a_session_are_out_at_once_and_all_are_sent_in_order(plan):
     world, open_s, turns = World(), {}, {}
 
     def answer_until(at_s: float) -> None:
-        while open_s and min(open_s.values())[0] <= at_s:
+        while open_s and min(done_s for done_s, _ in open_s.values()) <= at_s:
             session = min(open_s, key=lambda key: open_s[key][0])
             done_s, arrival = open_s.pop(session)
             count = len(world.sent)
