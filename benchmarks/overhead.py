@@ -3,7 +3,7 @@
     python -m benchmarks.overhead model_store/intent-minilm-cpu-tuned.mar ...
 
 One worker on core 1, TorchServe's front end and the load on core 0; in process, the model runs on core 1 while the server
-is idle: back to back, and at the arrivals of the load of 20 % (benchmarks/light.py), which tells what serving adds
+is idle: back to back, and at the arrivals of a load of 20 % (benchmarks/light.py), which tells what serving adds
 from what a load adds by itself. All take turns. Needs wrk on the PATH. Prints a Markdown table.
 """
 
@@ -20,23 +20,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.engine import ROOT, middle, processor
+from benchmarks.light import CORPUS, WORKER_CORE
 from model.corpus import read_corpus
 from model.process import members
 
 ROUNDS, LIGHT_ROUNDS = 7, 3
 SECONDS = 8
-LIGHT_S = 40  # BERT-base has 600 arrivals in it here
+LIGHT_S = 40  # BERT-base has 370 arrivals in it on a Zen 4 core
 WARM_UP_S = 30  # at several thousand requests a second: Java compiles what has run ten thousand times
-FRONT_CORE, WORKER_CORE = 0, 1
+FRONT_CORE = 0
 LOAD_SHARE = 0.2
 CONNECTIONS = 4  # enough that the worker's next utterance always waits in TorchServe's queue
-CORPUS = ROOT / "corpus" / "support.tsv"
 
 
 def on_core(core: int, *command: str) -> str:
     """Run a command of this Python on a core, and return what it printed."""
     whole = ["taskset", "-c", str(core), sys.executable, "-m", *command]
-    return subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(whole, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def in_process(archive: Path, folder: Path) -> dict:
