@@ -67,7 +67,7 @@ def content(
         "so_far": None if best is None or end is not None else _crossing(best),
         "reason": "" if end is None else end.reason,
         "bracket": [low, high],
-        "saturation": {"throughput": _saturation(probes)},
+        "saturation": _saturation(probes),
         "knee": _knee(told, best.rate) if best else None,
         "cost_per_million": _cost(facts["price"], end),
         "probes": list(told),
@@ -78,10 +78,28 @@ def _crossing(found: capacity.Crossing) -> dict[str, float]:
     return {"rate": found.rate, "low": found.low, "high": found.high}
 
 
-def _saturation(probes: Sequence[Probe]) -> float | None:
-    """Answers per second at full load: the most that a probe gave which was offered more than that, beyond chance."""
-    full = [p.throughput.value for p in probes if p.throughput.value and (p.throughput.high or 0) < p.offered]
-    return max(full, default=None)
+def _saturation(probes: Sequence[Probe]) -> dict[str, Any]:
+    """Answers per second at full load: the most that any probe gave, where one was offered more than it answered.
+
+    ``at_least``: that probe kept up with what it was offered, so full load is more. ``overloaded``: what a server answered
+    that was offered the most, where it was less than that, beyond chance.
+    """
+    answered = [probe for probe in probes if probe.throughput.value]
+    if not any(map(_is_overloaded, answered)):
+        return {"throughput": None, "at_least": False, "overloaded": None}
+    best = max(answered, key=lambda probe: probe.throughput.value or 0)
+    most = max(answered, key=lambda probe: probe.offered)
+    collapsed = _is_overloaded(most) and (most.throughput.high or 0) < (best.throughput.low or 0)
+    return {
+        "throughput": best.throughput.value,
+        "at_least": not _is_overloaded(best),
+        "overloaded": {"offered": most.offered, "throughput": most.throughput.value} if collapsed else None,
+    }
+
+
+def _is_overloaded(probe: Probe) -> bool:
+    """Whether a probe was offered more than it answered, beyond chance."""
+    return (probe.throughput.high or 0) < probe.offered
 
 
 def _knee(told: Sequence[dict], rate: float) -> dict[str, Any] | None:
@@ -134,13 +152,17 @@ def text(found: Mapping, folder: str) -> str:
     lines = [f"chatload capacity: {found['host']} within {found['objective']}", "", *_table(found), ""]
     lines += [f"  capacity   {_SAID[found['state']]}{_answer(found['answer'] or found['so_far'])}"]
     lines += [f"    - {found['reason']}"] if found["reason"] else []
-    lines += (
-        [f"  full load  {rate_text(found['saturation']['throughput'])} answered"]
-        if found["saturation"]["throughput"]
-        else []
-    )
+    lines += _full_load_lines(found["saturation"])
     lines += _cost_lines(found["cost_per_million"]) + _knee_lines(found["knee"])
     return "\n".join([*lines, f"  folder     {folder}"]) + "\n"
+
+
+def _full_load_lines(saturation: Mapping) -> list[str]:
+    if not saturation["throughput"]:
+        return []
+    more, overloaded = " or more" if saturation.get("at_least") else "", saturation.get("overloaded")
+    only = f"; offered {rate_text(overloaded['offered'])}, only {rate_text(overloaded['throughput'])}" if overloaded else ""
+    return [f"  full load  {rate_text(saturation['throughput'])}{more} answered{only}"]
 
 
 def _answer(answer: Mapping | None) -> str:

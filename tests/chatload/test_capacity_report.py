@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatload import capacity_report
+from chatload import capacity, capacity_report, objective
+from chatload.objective import Estimate
 
 ESTIMATE = {"value": 40.0, "low": 35.0, "high": 50.0}
 OPEN = {"value": 90.0, "low": 80.0, "high": None}
@@ -56,6 +57,41 @@ def test_the_text_says_the_answer_with_its_interval_and_what_goes_with_it():
     assert any(line.startswith("at 419.0/s, mean ms: generator's lag 0.05") for line in lines)
     rates = [line.split()[0] for line in lines if line.endswith(")") and "12,345" in line or "or more" in line]
     assert rates == ["100.0/s", "419.0/s"]
+
+
+def saturation(*probes: tuple[float, float]) -> dict:
+    """What capacity.json says of probes of (offered, answered) per second, each known to within 2 %."""
+    plan = capacity.Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0)
+    history = [
+        capacity.Probe(
+            rate=offered,
+            answer=capacity.PASS,
+            purpose=capacity.BRACKET,
+            latency_ms={"p99": Estimate(50.0, 40.0, 60.0)},
+            samples=10_000,
+            seconds=60.0,
+            throughput=Estimate(answered, answered * 0.98, answered * 1.02),
+            offered=offered,
+        )
+        for offered, answered in probes
+    ]
+    facts = {"started": "", "host": "", "objective": "p99<100ms", "price": None}
+    return capacity_report.content(plan, history, [], None, facts)["saturation"]
+
+
+def test_full_load_is_the_most_that_was_answered_once_a_probe_was_offered_more():
+    assert saturation((100.0, 100.0), (200.0, 199.0)) == {"throughput": None, "at_least": False, "overloaded": None}
+    assert saturation((100.0, 100.0), (400.0, 150.0)) == {"throughput": 150.0, "at_least": False, "overloaded": None}
+    assert saturation((160.0, 155.0), (150.0, 150.0), (400.0, 154.0))["throughput"] == 155.0
+
+
+def test_a_server_that_answers_less_under_overload_has_a_full_load_of_its_best_probe():
+    overloaded = {"offered": 400.0, "throughput": 137.0}
+    assert saturation((200.0, 200.0), (400.0, 137.0)) == {"throughput": 200.0, "at_least": True, "overloaded": overloaded}
+    assert saturation((210.0, 200.0), (400.0, 137.0)) == {"throughput": 200.0, "at_least": False, "overloaded": overloaded}
+    found = {**FOUND, "saturation": saturation((200.0, 200.0), (400.0, 137.0))}
+    said = "  full load  200.0/s or more answered; offered 400.0/s, only 137.0/s\n"
+    assert said in capacity_report.text(found, "results/x")
 
 
 def test_what_is_not_known_is_left_out():
