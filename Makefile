@@ -84,7 +84,7 @@ NEEDS_SERVER = $(if $(HOST),,@test -f .serve/server.json || { \
 NEEDS_SCENARIO = @test -e "$(SCENARIO)" || { \
 	echo "chatload: SCENARIO=$(SCENARIO): there is no such file; choose from $(wildcard locustfiles/*.py)" >&2; exit 2; }
 SERVED = $(PY) -c 'import json, sys; print(json.load(open(".serve/server.json"))[sys.argv[1]])'
-TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST),$(TOKEN_FILE),$$($(SERVED) token_file))"
+TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(HOST)$(TOKEN_FILE),$(TOKEN_FILE),$$($(SERVED) token_file))"
 
 # An environment, a model and its parity take minutes: what is wrong with the settings is said before. (A Python that is
 # missing is said by setup.)
@@ -193,7 +193,7 @@ inprocess: check-inprocess check-build $(SERVE_ENV) ## the model alone, no serve
 	@mkdir -p .serve
 	@$(BUILD) | tee .serve/build.log
 	@$(SERVE_PY) -m model inprocess --archive "$$(tail -n 1 .serve/build.log)" --corpus "$(CORPUS)" --threads "$(THREADS)" \
-		--duration "$(DURATION)" --interval "$(INTERVAL)"
+		--duration "$(DURATION)" --interval "$(INTERVAL)" $(if $(RESULTS),--results "$(RESULTS)")
 
 serve-cpu: check-port ## serve the model on this machine's processor; returns when it is ready
 	@mkdir -p .serve
@@ -237,9 +237,9 @@ bench: check-device check-build $(READY) $(SERVE_ENV) ## the main job, from noth
 	@$(BUILD) | tee .serve/bench/build.log
 	@# Generator and server on cores of their own where there are two: neither shall measure the other.
 	@last=$$(( $$(nproc) - 1 )); \
-	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
 	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
 		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
+	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
 	$(if $(RUN_TIME),echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; )\
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \

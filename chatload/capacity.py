@@ -170,7 +170,7 @@ def decide(probes: Sequence[Probe], plan: Plan) -> Step | End:
         return End(FOUND, f"confirmed at {probes[-1].rate:,.4g}/s", best)
     left = plan.most_probes - len(probes)
     if left <= 0:
-        return _out_of_probes(best, plan)
+        return _out_of_probes(probes, best, plan)
     low, high = bracket(probes, plan)
     doubtful = _is_doubtful(low, high, probes, plan)
     if best is not None and (left == 1 or (enough and not doubtful)):
@@ -272,10 +272,17 @@ def _is_confirmed(probes: Sequence[Probe], best: Crossing, plan: Plan) -> bool:
     return abs(last.rate / best.rate - 1) <= plan.precision
 
 
-def _out_of_probes(best: Crossing | None, plan: Plan) -> End:
+def _out_of_probes(probes: Sequence[Probe], best: Crossing | None, plan: Plan) -> End:
     if best is None or best.precision > _WORTH_TELLING:
         return End(UNDECIDED, f"{plan.most_probes} probes did not decide it: give them more time (--probe-time)")
-    return End(FOUND, f"as near as {plan.most_probes} probes come: {_nearer(best, plan)} (--probe-time)", best)
+    near = f"as near as {plan.most_probes} probes come: {_nearer(best, plan)} (--probe-time)"
+    return End(FOUND, f"{_unconfirmed(probes[-1])}{near}", best)
+
+
+def _unconfirmed(last: Probe) -> str:
+    """What to say of a last probe, at the answer, that missed the objective: the answer rests on the curve alone."""
+    missed = last.purpose == CONFIRM and last.answer == FAIL
+    return f"not confirmed, the last probe missed it at {last.rate:,.4g}/s; " if missed else ""
 
 
 def _nearer(best: Crossing, plan: Plan) -> str:

@@ -11,7 +11,6 @@ from bokeh.models.annotations import BoxAnnotation, Span
 from chatload import page, plots
 
 _MARKS = {"pass": ("circle", "blue"), "fail": ("x", "red"), "undecided": ("diamond", "green"), "invalid": ("square", "grey")}
-_OPEN = 3  # times the value: where an interval without an upper end is cut
 
 
 def render(found: Mapping[str, Any], report: str) -> str:
@@ -26,7 +25,7 @@ def render(found: Mapping[str, Any], report: str) -> str:
         {key: plot for key, plot in drawn.items() if plot is not None},
         title="chatload capacity",
         headings={key: f"{made[key]} of latency over the offered rate" for key, plot in drawn.items() if plot is not None},
-        caption="A mark a probe with its 95 % interval. Dashed: the limit. Line and band: the answer with its interval.",
+        caption="A mark a probe with its 95 % interval; to the top: not bounded. Dashed: the limit. Line and band: the answer with its interval.",
         text=report,
     )
 
@@ -44,7 +43,7 @@ def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> 
     for answer, (marker, role) in _MARKS.items():
         probes = [one for one in measured if one["answer"] == answer]
         if probes:
-            _marks(plot, probes, name, marker, plots.colour(role))
+            _marks(plot, probes, name, marker, plots.colour(role), high)
             legend.append((answer, role))
     plot.add_layout(Span(location=limit_ms, dimension="width", line_color=plots.colour("text"), line_dash="dashed"))
     if found["answer"]:
@@ -54,13 +53,13 @@ def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> 
     return plots.Plot(plots.item(plot), f"{name}, ms", tuple(legend))
 
 
-def _marks(plot: Any, probes: list[Mapping[str, Any]], name: str, marker: str, colour: str) -> None:
+def _marks(plot: Any, probes: list[Mapping[str, Any]], name: str, marker: str, colour: str, top: float) -> None:
     estimates = [one["p"][name] for one in probes]
     source = {
         "x": [one["rate"] for one in probes],
         "y": [estimate["value"] for estimate in estimates],
         "low": [estimate["low"] for estimate in estimates],
-        "high": [_OPEN * estimate["value"] if estimate["high"] is None else estimate["high"] for estimate in estimates],
+        "high": [top if estimate["high"] is None else estimate["high"] for estimate in estimates],
         "run": [one["folder"] for one in probes],
     }
     plot.segment("x", "low", "x", "high", source=source, line_color=colour, line_alpha=0.5, line_width=3)

@@ -32,6 +32,8 @@ def of(run: Mapping) -> dict[str, str]:
         "sessions": run.get("sessions") or "none",
         "mix": run.get("mix") or "corpus",  # earlier versions knew no other
         **{name: run.get(name) or "none" for name in ("lengths", "noise", "repeats")},
+        # What a generator's timer is late by is part of every latency.
+        "generator's timer": " and ".join(sorted({facts.get("timer", "unknown") for facts in run.get("generators", [])})),
     }
 
 

@@ -70,7 +70,9 @@ def _text(path: Path, what: str = "corpus") -> str:
     except UnicodeDecodeError as error:
         raise corpus.CorpusError(f"{what} {path}: not UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        raise corpus.CorpusError(f"{what} {path}: cannot be read ({error.strerror or error})") from error
+        raise corpus.CorpusError(
+            f"{what} {path}: cannot be read ({error.strerror or error}); name a file that is there, by --{what}"
+        ) from error
 
 
 def _parquet_records(path: Path) -> Iterator[layouts.Record]:

@@ -380,7 +380,10 @@ def read_token(path: str) -> str:
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise contract.TokenError(f"token file {path}: cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise contract.TokenError(
+            f"token file {path}: cannot be read ({why}); name the server's key_file.json, or a file with the token alone"
+        ) from error
     return contract.parse_token(text, path)
 
 

@@ -37,6 +37,16 @@ def test_nineteen_of_twenty_searches_come_within_three_percent_of_theory(queue):
     assert all(probes[-1].purpose == capacity.CONFIRM for probes, _ in found)
 
 
+def test_a_search_whose_last_probe_missed_says_that_its_answer_is_not_confirmed():
+    plan = Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0, most_probes=4)
+    history = [probe(100.0, 40.0), probe(150.0, 70.0), probe(200.0, 130.0, capacity.FAIL)]
+    for answer, said in ((capacity.FAIL, True), (capacity.PASS, False), (capacity.UNDECIDED, False)):
+        end = capacity.decide([*history, probe(175.0, 110.0, answer, purpose=capacity.CONFIRM)], plan)
+        assert isinstance(end, End)
+        assert end.reason.startswith("not confirmed, the last probe missed it at 175/s; as near as 4 probes") == said
+        assert "as near as 4 probes come" in end.reason
+
+
 def test_a_search_that_ran_out_of_probes_says_how_long_they_should_have_been():
     plan = Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0)
     _, short = simulated.search(simulated.mm1(0.01), plan, 1)

@@ -19,6 +19,10 @@ def corpus(sha256: str = "", file: str = "a.tsv") -> dict:
     return {"corpus": {"file": file, "split": "test", "utterances": 9} | ({"sha256": sha256} if sha256 else {})}
 
 
+def timers(*names: str) -> dict:
+    return {"generators": [{"timer": name} for name in names]}
+
+
 def differ(a: dict, b: dict, **keywords) -> list[str]:
     return conditions.differences(conditions.of(RUN | a), conditions.of(RUN | b), **keywords)
 
@@ -33,6 +37,8 @@ def differ(a: dict, b: dict, **keywords) -> list[str]:
             ["model: minilm against unknown", "arrivals: poisson against constant"],
         ),
         ({}, {"objective": "errors<1%, p99<1s", "seed": 2, "host": "elsewhere"}, []),
+        (timers("timerfd", "timerfd"), timers("timerfd"), []),
+        (timers("timerfd"), timers("timerfd, awake"), ["generator's timer: timerfd against timerfd, awake"]),
         ({}, corpus(file="b.tsv"), ["corpus: a.tsv (split test, 9 utterances) against b.tsv (split test, 9 utterances)"]),
         (corpus("ab12"), corpus("ab12", "moved.tsv"), []),
         (corpus("ab12"), corpus(), []),

@@ -240,7 +240,7 @@ def test_a_killed_run_can_still_be_reported(stand_in, locust):
         (("--abort-when", "errors>50%"), "--abort-when looks at 10 s, but only 3 s are measured"),
         (("--arrivals", "weibull"), "--arrivals 'weibull': choose one of"),
         (("--corpus", "/nowhere.tsv"), "corpus /nowhere.tsv: cannot be read (No such file or directory)"),
-        (("--token-file", "/nowhere"), "token file /nowhere: cannot be read"),
+        (("--token-file", "/nowhere"), "token file /nowhere: cannot be read (No such file or directory); name the server's"),
         (("--host", "http://127.0.0.1:1"), "host http://127.0.0.1:1: cannot be reached"),
         (("--host", "nonsense"), "host 'nonsense' is not a URL"),
         (("--host", "http://no-such-host.invalid"), "the name 'no-such-host.invalid' does not resolve"),
