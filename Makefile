@@ -241,7 +241,7 @@ bench: check-device check-build $(READY) $(SERVE_ENV) ## the main job, from noth
 		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
 	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
-	$(if $(RUN_TIME),echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; )\
+	$(if $(findstring --run-time,$(LENGTH)),echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; )\
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \
 		--host "$$url" --token-file .serve/bench/key_file.json
 

@@ -25,7 +25,8 @@ def render(found: Mapping[str, Any], report: str) -> str:
         {key: plot for key, plot in drawn.items() if plot is not None},
         title="chatload capacity",
         headings={key: f"{made[key]} of latency over the offered rate" for key, plot in drawn.items() if plot is not None},
-        caption="A mark a probe with its 95 % interval; to the top: not bounded. Dashed: the limit. Line and band: the answer with its interval.",
+        caption="A mark a probe with its 95 % interval; to the top: not bounded. Dashed: the limit. "
+        "Line and band: the answer with its interval.",
         text=report,
     )
 

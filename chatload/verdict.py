@@ -248,7 +248,8 @@ def _wanting(clause: Clause, estimate: Estimate, summary: dict, rate: float) -> 
         return "no run can decide it; choose a limit that leaves some room"
     if planned < needed:
         seconds = needed / rate
-        return f"{planned:,} arrivals are too few; run at least {needed:,}, {format_duration(seconds)} after the warm-up"
+        takes = format_duration(seconds)
+        return f"{planned:,} arrivals are too few; run at least {needed:,}, which take {takes} after the warm-up"
     times = _times_longer(clause, estimate, rate)
     if times is None:
         return f"too little to say how much it takes; run ten times as long, {format_duration(10 * planned / rate)}"

@@ -208,7 +208,10 @@ def refuse_second(state: Path) -> None:
     if record is None:
         return
     if is_alive(record):
-        raise UserProblem(f"{state}: a server is running already at {record['url']}; stop it (make stop, or python -m model serve stop --state {state}), or use another --state")
+        stop = "make stop, or python -m model serve stop --state"
+        raise UserProblem(
+            f"{state}: a server is running already at {record['url']}; stop it ({stop} {state}), or use another --state"
+        )
     clean_up(record, state)
 
 

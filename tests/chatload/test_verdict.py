@@ -71,12 +71,12 @@ def test_too_few_samples_do_not_decide():
     found = judge(summary(count=100), expected=100)
     assert found.outcome == verdict.INVALID
     assert found.reasons[0] == (
-        "p99<100ms not decided: 100 arrivals are too few; run at least 368, 3.68 s after the warm-up"
+        "p99<100ms not decided: 100 arrivals are too few; run at least 368, which take 3.68 s after the warm-up"
     )
     # No error in 1,000: the interval shrinks with the number of arrivals, not with its square root.
     few = wanting("errors<0.1%", summary(count=1_000))
     assert "(95 % interval 0 % to 0.368 %)" in few
-    assert few.endswith("1,000 arrivals are too few; run at least 3,688, 36.9 s after the warm-up")
+    assert few.endswith("1,000 arrivals are too few; run at least 3,688, which take 36.9 s after the warm-up")
 
 
 def wanting(text: str, found: dict) -> str:
