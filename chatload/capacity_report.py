@@ -84,7 +84,7 @@ def _saturation(probes: Sequence[Probe]) -> dict[str, Any]:
     ``at_least``: that probe kept up with what it was offered, so full load is more. ``overloaded``: what a server answered
     that was offered the most, where it was less than that, beyond chance.
     """
-    answered = [probe for probe in probes if probe.throughput.value]
+    answered = [probe for probe in probes if probe.throughput.value and probe.answer != capacity.INVALID]
     if not any(map(_is_overloaded, answered)):
         return {"throughput": None, "at_least": False, "overloaded": None}
     best = max(answered, key=lambda probe: probe.throughput.value or 0)

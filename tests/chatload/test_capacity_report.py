@@ -59,13 +59,13 @@ def test_the_text_says_the_answer_with_its_interval_and_what_goes_with_it():
     assert rates == ["100.0/s", "419.0/s"]
 
 
-def saturation(*probes: tuple[float, float]) -> dict:
+def saturation(*probes: tuple[float, float], answer: str = capacity.PASS) -> dict:
     """What capacity.json says of probes of (offered, answered) per second, each known to within 2 %."""
     plan = capacity.Plan(objective.parse("p99<100ms"), lowest_rate=20.0, probe_s=60.0)
     history = [
         capacity.Probe(
             rate=offered,
-            answer=capacity.PASS,
+            answer=answer,
             purpose=capacity.BRACKET,
             latency_ms={"p99": Estimate(50.0, 40.0, 60.0)},
             samples=10_000,
@@ -83,6 +83,10 @@ def test_full_load_is_the_most_that_was_answered_once_a_probe_was_offered_more()
     assert saturation((100.0, 100.0), (200.0, 199.0)) == {"throughput": None, "at_least": False, "overloaded": None}
     assert saturation((100.0, 100.0), (400.0, 150.0)) == {"throughput": 150.0, "at_least": False, "overloaded": None}
     assert saturation((160.0, 155.0), (150.0, 150.0), (400.0, 154.0))["throughput"] == 155.0
+
+
+def test_a_probe_in_which_the_generator_was_the_limit_says_nothing_of_full_load():
+    assert saturation((200.0, 200.0), (400.0, 137.0), answer=capacity.INVALID)["throughput"] is None
 
 
 def test_a_server_that_answers_less_under_overload_has_a_full_load_of_its_best_probe():
