@@ -236,10 +236,11 @@ bench: check-device check-build $(READY) $(SERVE_ENV) ## the main job, from noth
 	@mkdir -p .serve/bench
 	@$(BUILD) | tee .serve/bench/build.log
 	@# Generator and server on cores of their own where there are two: neither shall measure the other.
+	@# A start that failed has cleaned up, and where another bench's server runs here, that one is not to be stopped.
 	@last=$$(( $$(nproc) - 1 )); \
-	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
-		$$([ $$last -gt 0 ] && echo --cpus 1-$$last); \
 	trap '$(PY) -m model serve stop --state .serve/bench' EXIT; \
+	$(SERVE_PY) -m model serve start --target "$(TARGET)" --archive "$$(tail -n 1 .serve/bench/build.log)" --port 0 --state .serve/bench \
+		$$([ $$last -gt 0 ] && echo --cpus 1-$$last) || { code=$$?; trap - EXIT; exit $$code; }; \
 	url=$$($(PY) -c 'import json; print(json.load(open(".serve/bench/server.json"))["url"])'); \
 	$(if $(findstring --run-time,$(LENGTH)),echo "bench: $(or $(ARRIVALS),$(SCENARIO)'s) arrivals at $(RATE)/s for $(DURATION)"; )\
 	$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \

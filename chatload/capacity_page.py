@@ -35,11 +35,10 @@ def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> 
     measured = [one for one in found["probes"] if one["p"][name]["value"] is not None]
     if not measured:
         return None
-    values = plots.finite([one["p"][name]["value"] for one in measured])
+    # All of every bounded interval is seen: none of them shall look as if it were not bounded.
+    values = plots.finite([one["p"][name][end] for one in measured for end in ("value", "low", "high")])
     plot = plots.blank("offered, per second", height=420, y_axis_type="log")
-    # The top lies beyond every bounded interval: none of them shall look as if it were not.
-    ends = [one["p"][name]["high"] for one in measured if one["p"][name]["high"] is not None]
-    low, high = min(*values, limit_ms) / 1.25, max(*values, *ends, limit_ms) * 1.25
+    low, high = min(*values, limit_ms) / 1.25, max(*values, limit_ms) * 1.25
     plot.y_range = Range1d(start=low, end=high)
     plots.ticks_in_ms(plot.yaxis, low, high)
     legend = []

@@ -99,7 +99,7 @@ def _saturation(probes: Sequence[Probe]) -> dict[str, Any]:
 
 def _is_overloaded(probe: Probe) -> bool:
     """Whether a probe was offered more than it answered, beyond chance."""
-    return (probe.throughput.high or 0) < probe.offered
+    return probe.throughput.high is not None and probe.throughput.high < probe.offered
 
 
 def _knee(told: Sequence[dict], rate: float) -> dict[str, Any] | None:

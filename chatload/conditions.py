@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from chatload import arrival_spec, objective
 from chatload.units import format_duration
 
+TIMER = "generator's timer"
 _CONTENT = "content of the corpus"
 _BURSTS = 30  # a run of fewer is the load of its seed, not yet of its process (docs/decisions/0206)
 
@@ -33,7 +34,8 @@ def of(run: Mapping) -> dict[str, str]:
         "mix": run.get("mix") or "corpus",  # earlier versions knew no other
         **{name: run.get(name) or "none" for name in ("lengths", "noise", "repeats")},
         # What a generator's timer is late by is part of every latency.
-        "generator's timer": " and ".join(sorted({facts.get("timer", "unknown") for facts in run.get("generators", [])})),
+        TIMER: " and ".join(sorted({facts["timer"] for facts in run.get("generators", []) if "timer" in facts}))
+        or "unknown",
     }
 
 

@@ -54,7 +54,8 @@ class Row:
         place, alike = self.place, self.conditions
         sessions = "" if alike["sessions"] == "none" else f" of sessions {alike['sessions']}"
         ran = f"{alike['model']}, {alike['arrivals']}{sessions} {alike['rate']}, {alike['corpus']}, {alike['objective']}"
-        return f"{place['scenario']}: {ran}; {place['host']}, load from {place['machine']}"
+        timer = "" if alike[conditions.TIMER] in ("timerfd", "unknown") else f", timer {alike[conditions.TIMER]}"
+        return f"{place['scenario']}: {ran}; {place['host']}, load from {place['machine']}{timer}"
 
 
 def row(name: str, content: Mapping) -> Row:

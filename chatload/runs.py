@@ -70,10 +70,11 @@ def searched(path: Path) -> cost.Capacity | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["schema"] != _CAPACITY_SCHEMA:
             raise RunsError(f"{file} has schema {content['schema']!r}, this version of chatload reads {_CAPACITY_SCHEMA}")
-        answer, full = content["answer"], content["saturation"]["throughput"]
+        answer, saturation = content["answer"], content["saturation"]
+        full = None if saturation.get("at_least") else saturation["throughput"]  # a lower bound is no price's base
         left_out = () if answer else (f"{file}: {content['reason'] or content['state']}",)
         return cost.Capacity(float(answer["rate"]) if answer else None, None if full is None else float(full), left_out)
     except RunsError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunsError(f"{file} is not as a capacity search writes it ({error!r})") from error

@@ -208,9 +208,9 @@ def refuse_second(state: Path) -> None:
     if record is None:
         return
     if is_alive(record):
-        stop = "make stop, or python -m model serve stop --state"
+        stop = f"python -m model serve stop --state {state}"
         raise UserProblem(
-            f"{state}: a server is running already at {record['url']}; stop it ({stop} {state}), or use another --state"
+            f"{state}: a server is running already at {record['url']}; stop it ({stop}), or use another --state"
         )
     clean_up(record, state)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatload import capacity, capacity_report, objective
+from chatload import capacity, capacity_page, capacity_report, objective
 from chatload.objective import Estimate
 
 ESTIMATE = {"value": 40.0, "low": 35.0, "high": 50.0}
@@ -141,6 +141,19 @@ def test_the_report_can_be_made_again(tmp_path: Path, command):
     page = (tmp_path / "report.html").read_text()
     assert "p99 of latency over the offered rate" in page
     assert "undecided" in page
+
+
+def test_the_plot_shows_bounded_intervals_whole_and_open_ones_to_its_top():
+    wide = {"value": 20.0, "low": 2.0, "high": 400.0}
+    found = {**FOUND, "probes": [probe(419.0, "undecided", OPEN), probe(100.0, "pass", wide)]}
+    plot = capacity_page._latency_over_rate(found, "p99", 100.0)
+    assert plot is not None
+    attributes = plot.item["doc"]["roots"][0]["attributes"]
+    span = attributes["y_range"]["attributes"]
+    assert (span["start"], span["end"]) == (pytest.approx(1.6), pytest.approx(500.0))
+    bars = [each["attributes"]["data_source"]["attributes"]["data"] for each in attributes["renderers"][::2]]
+    highs = sorted(high for bar in bars for high in dict(bar["entries"])["high"])
+    assert highs == [400.0, pytest.approx(500.0)]
 
 
 def chatload(*arguments: str) -> subprocess.CompletedProcess:

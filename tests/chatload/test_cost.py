@@ -234,6 +234,8 @@ def test_a_capacity_search_answers_for_its_instance(tmp_path, capsys):
         tmp_path / "none", state="none", answer=None, reason="missed at the lowest rate", saturation={"throughput": None}
     )
     assert runs.searched(found) == Capacity(72.0, 95.0)
+    more = search(tmp_path / "more", saturation={"throughput": 95.0, "at_least": True, "overloaded": None})
+    assert runs.searched(more) == Capacity(72.0, None)
     assert runs.searched(found / "probe-01") is None
     cli.main(["cost", f"c7i.xlarge={found}", f"inf1.xlarge={none}"])
     out = capsys.readouterr().out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ ALIKE = {
     "rate": "10/s",
     "arrivals": "poisson",
     "sessions": "none",
+    "generator's timer": "timerfd",
 }
 PLACE = {"scenario": "chatbot", "host": "127.0.0.1", "machine": "2 cores of a processor"}
 
@@ -57,6 +59,13 @@ def test_runs_of_different_kinds_are_not_held_against_each_other():
     assert row(3, 1, host="10.0.0.7").kind == (
         "chatbot: minilm, poisson 10/s, c, p99<1s; 10.0.0.7, load from 2 cores of a processor"
     )
+
+
+def test_runs_of_generators_that_keep_time_differently_are_of_two_kinds_with_two_names():
+    usual = row(0, 1)
+    awake = replace(row(1, 1), conditions=ALIKE | {"generator's timer": "timerfd, awake"})
+    assert len(history.kinds([usual, awake])) == 2
+    assert awake.kind == f"{usual.kind}, timer timerfd, awake"
 
 
 def test_runs_on_free_ports_of_one_host_are_of_one_kind_and_another_machine_is_another(tmp_path):
