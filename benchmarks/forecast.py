@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -26,11 +25,11 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.engine import ROOT, processor
-from benchmarks.overhead import CORPUS, on_core, saturated, warm_up
+from benchmarks.light import CORPUS, WORKER_CORE
+from benchmarks.served import Server, on_core, saturated, serving
 from chatload import calibrated, forecast, haste, objective, wander
-from model.process import members
 
-GENERATOR_CORE, SERVER_CORE = 0, 1
+GENERATOR_CORE = 0
 CALIBRATED_SHARE = 0.2
 SHARES = (0.4, 0.6, 0.8)
 CALIBRATION_S = 120
@@ -41,14 +40,6 @@ CALIBRATION_ARRIVALS = "profile:file=corpus/calibration.txt,span=15s"
 OBJECTIVE = "p99<100ms,errors<1%"
 QUEUE = 100
 NEAR = 0.15
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server that answers: its URL, and the file with its token."""
-
-    url: str
-    token_file: str
 
 
 def run(server: Server, rate: float, seconds: int, seed: int, results: Path, arrivals: str = "poisson") -> dict:
@@ -131,9 +122,7 @@ def spread(estimate: dict) -> str:
 
 def measure(server: Server, sets: int, folder: Path) -> None:
     """Prints a row for each set and share."""
-    token = json.loads(Path(server.token_file).read_text())["inference"]["key"]
-    warm_up(server.url, token)
-    quiet = CALIBRATED_SHARE * saturated(server.url, token)
+    quiet = CALIBRATED_SHARE * saturated(server)
     capacity = 0.0
     for step, share in enumerate(tqdm(sets * SHARES, desc="forecasts", disable=None)):
         calibration_folder = folder / f"calibration-{step}"
@@ -149,27 +138,16 @@ def measure(server: Server, sets: int, folder: Path) -> None:
 def main() -> None:
     """Serves the archive named on the command line, and measures; or forecasts anew from kept runs."""
     if sys.argv[1:2] == ["again"] and len(sys.argv) == 3:
-        return again(Path(sys.argv[2]))
+        again(Path(sys.argv[2]))
+        return
     if not 2 <= len(sys.argv) <= 4:
         sys.exit("benchmarks.forecast: name one archive, for example model_store/intent-minilm-cpu-tuned.mar")
     sets = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     print(f"{date.today()}, {processor()}, p99 in ms with 95 % intervals\n")
     print("| calibrated at | asked for | load | forecast | measured | / measured | / middle | | run |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(sys.argv[3] if len(sys.argv) > 3 else name)
-        serve = [sys.executable, "-m", "model", "serve"]
-        state = Path(name) / "state"
-        command = [*serve, "start", "--archive", sys.argv[1], "--port", "0", "--workers", "1", "--state", str(state)]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        try:
-            server = json.loads((state / "server.json").read_text())
-            for pid in members(server["pgid"], f"TEMP={server['temp']}"):
-                for thread in os.listdir(f"/proc/{pid}/task"):
-                    os.sched_setaffinity(int(thread), {SERVER_CORE})
-            measure(Server(server["url"], server["token_file"]), sets, folder)
-        finally:
-            subprocess.run([*serve, "stop", "--state", str(state)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as name, serving(sys.argv[1], front_core=WORKER_CORE) as server:
+        measure(server, sets, Path(sys.argv[3] if len(sys.argv) > 3 else name))
 
 
 if __name__ == "__main__":
