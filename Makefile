@@ -279,14 +279,15 @@ ab: $(READY) ## ROUNDS= runs each of A_HOST= and B_HOST= (or A_ARCHIVE=, B_ARCHI
 	$(CHECK_RUN)
 	@# Both runs of a round have the same seed, so the same arrivals. A missed objective is no reason to stop; a missing run is.
 	@# An archive is served anew for each of its runs: what differs from start to start is then in the rounds as well.
+	@# As in bench, a start that failed has cleaned up, and another's server is not to be stopped.
 	@out="$(or $(RESULTS),results/ab-$$(date -u +%Y%m%d-%H%M%S))"; last=$$(( $$(nproc) - 1 )); \
-	stop() { test ! -f .serve/ab/server.json || $(PY) -m model serve stop --state .serve/ab > /dev/null; }; \
+	started=; stop() { test -z "$$started" || $(PY) -m model serve stop --state .serve/ab > /dev/null; started=; }; \
 	trap stop EXIT; \
 	run() { \
 		echo "ab: round $$2 of $(ROUNDS), $$1: $$3"; host="$$3"; token="$$4"; \
 		if [ -f "$$3" ]; then \
-			$(PY) -m model serve start --target "$(TARGET)" --archive "$$3" --port 0 --state .serve/ab \
-				$$([ $$last -gt 0 ] && echo --cpus 1-$$last) > "$$out/server.txt"; \
+			started=yes; $(PY) -m model serve start --target "$(TARGET)" --archive "$$3" --port 0 --state .serve/ab \
+				$$([ $$last -gt 0 ] && echo --cpus 1-$$last) > "$$out/server.txt" || { code=$$?; started=; exit $$code; }; \
 			host=$$($(PY) -c 'import json; print(json.load(open(".serve/ab/server.json"))["url"])'); token=.serve/ab/key_file.json; \
 		fi; \
 		$$([ $$last -gt 0 ] && echo taskset -c 0) $(LOAD) --headless --only-summary --skip-log-setup \

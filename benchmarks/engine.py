@@ -52,6 +52,17 @@ def stand_in(*arguments: str, core: str = SERVER_CORE) -> Iterator[str]:
         process.wait()
 
 
+@contextlib.contextmanager
+def busy(core: str) -> Iterator[None]:
+    """A process that only spins on a core: a machine as busy as with a second run, which shares nothing with the first."""
+    process = subprocess.Popen(["taskset", "-c", core, sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def chatload(url: str, rate: float, seconds: int, *options: str, core: str = GENERATOR_CORE) -> dict:
     """The run.json of a chatload run of ``seconds`` after 2 s of warm-up; streams of 20/s, so that Locust has few users."""
     with tempfile.TemporaryDirectory() as folder:
@@ -326,10 +337,17 @@ def scale() -> list[Figure]:
     """Two generator processes on two cores beside one on one; every core carries a null server as well.
 
     Twice: as two runs side by side, each with the server on its core, and as one run of two workers, a core each, whose
-    master takes its share of either, and whose connections go to either server.
+    master takes its share of either, and whose connections go to either server. And one process once more with the other
+    core busy, which tells what two processes take from each other from what a busy machine takes from either.
     """
     with stand_in("null", core=GENERATOR_CORE) as first, stand_in("null", core=SERVER_CORE) as second:
-        one = highest(lambda offered: mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"])), low=16_000)
+
+        def holds(offered: float) -> bool:
+            return mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"]))
+
+        one = highest(holds, low=16_000)
+        with busy(SERVER_CORE):
+            beside_one = highest(holds, low=8_000)
         apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=32_000)
     with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
         together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=32_000)
@@ -339,6 +357,10 @@ def scale() -> list[Figure]:
         Figure("ratio", ">= 1.8", f"{apart / one:.3g}"),
         Figure("one run of two processes, its master on the same two cores, /s", "", f"{together:,.0f}"),
         Figure("ratio", ">= 1.8", f"{together / one:.3g}"),
+        Figure("one process while the other core only spins, /s", "", f"{beside_one:,.0f}"),
+        Figure(
+            "two runs, and one run of two processes, over it", "", f"{apart / beside_one:.3g}, {together / beside_one:.3g}"
+        ),
         *twice(1.8 * one),
     ]
 

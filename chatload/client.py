@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import httptools
 import msgspec
@@ -33,6 +33,7 @@ from chatload import samples
 _READ, _WRITE = 1, 2
 _RECEIVE_BYTES = 16_384
 _MOST_TOKENS = 65_535  # that a row can hold
+_MOST_MS = 1e9  # of a server's step: eleven days, and a row can hold it
 # socket(7), SO_TIMESTAMPNS: Linux tells with what is received when it came, by CLOCK_REALTIME. Python has no name for it.
 _STAMPS = 35
 _STAMP = struct.Struct("@ll")
@@ -74,7 +75,8 @@ class _Answer(msgspec.Struct):
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
-_decode_ms = msgspec.json.Decoder(float).decode  # in half the time that float() takes for bytes
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=_MOST_MS)]
+_decode_ms = msgspec.json.Decoder(_Milliseconds).decode  # in half the time that float() takes for bytes
 
 _CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
 
@@ -468,7 +470,7 @@ def _read_answer(body: bytes) -> tuple[str | None, int]:
 
 
 def _server_timing(header: bytes) -> tuple[float, float]:
-    """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for a missing one."""
+    """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for one that is none."""
     # As the contract's own handlers write it; taking any other apart takes four times as long.
     tokenize, _, infer = header.partition(b", infer;dur=")
     if tokenize.startswith(b"tokenize;dur="):
@@ -482,9 +484,10 @@ def _server_timing(header: bytes) -> tuple[float, float]:
         duration = parameters.partition(b"dur=")[2].partition(b";")[0]
         if name in found and duration:
             try:
-                found[name] = float(duration)
+                duration_ms = float(duration)
             except ValueError:
                 continue
+            found[name] = duration_ms if 0 <= duration_ms <= _MOST_MS else samples.NEVER
     return found[b"tokenize"], found[b"infer"]
 
 

@@ -11,6 +11,15 @@ from chatload import arrival_spec, objective
 from chatload.units import format_duration
 
 TIMER = "generator's timer"
+# What a plain run has of the conditions that only some runs choose.
+_USUAL = {
+    "calls": ("one",),
+    "mix": ("corpus",),
+    "lengths": ("none",),
+    "noise": ("none",),
+    "repeats": ("none",),
+    TIMER: ("timerfd", "unknown"),
+}
 _CONTENT = "content of the corpus"
 _BURSTS = 30  # a run of fewer is the load of its seed, not yet of its process (docs/decisions/0206)
 
@@ -41,6 +50,11 @@ def of(run: Mapping) -> dict[str, str]:
 
 def _call(name: str, others: list[str]) -> str:
     return f"{name} after {' and '.join(others)}" if others else name
+
+
+def unusual(found: Mapping[str, str]) -> dict[str, str]:
+    """Those of a run's conditions that a plain run has otherwise."""
+    return {name: found[name] for name, usual in _USUAL.items() if found[name] not in usual}
 
 
 def of_single(run: Mapping) -> dict[str, str]:

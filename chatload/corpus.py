@@ -130,7 +130,7 @@ def _header(lines: Iterator[tuple[int, str]], name: str, wanted: Columns) -> _He
         text = _find(names, wanted.text)
         assert text is not None
         return _Header(len(names), text, _find(names, wanted.intent), _find(names, wanted.split))
-    raise CorpusError(f"{name}: the file is empty")
+    raise CorpusError(f"{name}: the file is empty: write a line that names the columns, and an utterance a line below it")
 
 
 def check_columns(names: Collection[str], wanted: Columns, where: str) -> None:

@@ -54,8 +54,8 @@ class Row:
         place, alike = self.place, self.conditions
         sessions = "" if alike["sessions"] == "none" else f" of sessions {alike['sessions']}"
         ran = f"{alike['model']}, {alike['arrivals']}{sessions} {alike['rate']}, {alike['corpus']}, {alike['objective']}"
-        timer = "" if alike[conditions.TIMER] in ("timerfd", "unknown") else f", timer {alike[conditions.TIMER]}"
-        return f"{place['scenario']}: {ran}; {place['host']}, load from {place['machine']}{timer}"
+        more = "".join(f", {name} {value}" for name, value in conditions.unusual(alike).items())
+        return f"{place['scenario']}: {ran}; {place['host']}, load from {place['machine']}{more}"
 
 
 def row(name: str, content: Mapping) -> Row:

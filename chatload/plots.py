@@ -7,7 +7,7 @@ wants it dark. So each colour of the light scheme is used for one thing only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,13 +137,17 @@ def item(plot: Any) -> dict:
     return dict(json_item(plot, theme=_THEME))
 
 
-def ticks_in_ms(axis: Any, low: float, high: float) -> None:
-    """Ticks at 1, 2 and 5 times the powers of ten between two values, or at the powers alone where those are many."""
+def ticks_in_ms(axis: Any, low: float, high: float, place: Callable[[float], float] = float) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten between two values, or at the powers alone where those are many.
+
+    ``place`` says where on the axis a value stands: itself on one that is logarithmic already.
+    """
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     mantissas = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
     ticks = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
-    axis.ticker = FixedTicker(ticks=ticks)
-    axis.major_label_overrides = {tick: f"{tick:,g}" if tick < 1e6 else f"{tick:,.0f}" for tick in ticks}
+    labels = {place(tick): f"{tick:,g}" if tick < 1e6 else f"{tick:,.0f}" for tick in ticks}
+    axis.ticker = FixedTicker(ticks=list(labels))
+    axis.major_label_overrides = labels
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
@@ -257,9 +261,7 @@ def _heat(heat: Heat, warmup_s: float) -> Plot:
     plot.add_tools(
         HoverTool(renderers=[cells], tooltips=[("answers", "@count{0,0}"), ("from", "@ms{0,0.000} ms, second @left{0,0}")])
     )
-    decades = {power: f"{10.0**power:,g}" for power in range(math.floor(low), math.ceil(high) + 1)}
-    plot.yaxis.ticker = FixedTicker(ticks=list(decades))
-    plot.yaxis.major_label_overrides = decades
+    ticks_in_ms(plot.yaxis, 10.0**low, 10.0**high, place=math.log10)
     _shade(plot, warmup_s)
     return Plot(item(plot), "latency, ms")
 

@@ -7,12 +7,11 @@ import pytest
 
 from benchmarks import light
 from chatload.corpus import Utterance
-from tests.chatload.conftest import stand_in  # noqa: F401 - a fixture
 
 UTTERANCES = [Utterance("where is my order", "order_status", "")]
 
 
-def test_a_block_has_the_planned_arrivals_in_order(stand_in, monkeypatch):  # noqa: F811
+def test_a_block_has_the_planned_arrivals_in_order(stand_in, monkeypatch):
     monkeypatch.setattr(light, "BLOCK_S", 2.0)  # its beginning may wait for the collector, in a process of many tests
     url = stand_in("null")
     first, other = (light.served(light.plan_of(url, "", UTTERANCES, block), 200.0) for block in (0, 1))
@@ -22,7 +21,7 @@ def test_a_block_has_the_planned_arrivals_in_order(stand_in, monkeypatch):  # no
     assert not np.isin(first["intended_s"], other["intended_s"]).any()
 
 
-def test_an_arrival_without_an_answer_stops_the_measurement(stand_in, monkeypatch):  # noqa: F811
+def test_an_arrival_without_an_answer_stops_the_measurement(stand_in, monkeypatch):
     monkeypatch.setattr(light, "BLOCK_S", 0.5)
     url = stand_in("null")
     stand_in.kill()

@@ -20,31 +20,6 @@ from tests.chatload.runs import free_port
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def stand_in() -> Iterator[Callable[..., str]]:
-    """Starts a stand-in server (benchmarks/stand_in.py) with arguments; returns its URL. ``stand_in.kill()`` kills all."""
-    started: list[subprocess.Popen] = []
-
-    def start(*arguments: str) -> str:
-        command = [sys.executable, "-m", "benchmarks.stand_in", *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        return process.stdout.readline().strip()
-
-    def kill() -> None:
-        for process in started:
-            process.kill()
-
-    start.kill = kill  # type: ignore[attr-defined]
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
 class ScriptedServer:
     """Accepts connections in threads and hands each to a script, which reads and writes as the test wants."""
 

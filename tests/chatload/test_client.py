@@ -473,6 +473,14 @@ def test_a_clock_set_forward_does_not_make_an_answer_come_before_its_request(scr
     assert trial.rows[0]["done_s"] >= trial.rows[0]["sent_s"] > 0
 
 
+def test_an_answer_whose_timing_no_row_can_hold_is_an_answer(scripted):
+    head = b"HTTP/1.1 200 \r\nServer-Timing: tokenize;dur=0.25, infer;dur=1e39\r\n"
+    trial = Trial(scripted(answering(ANSWER.replace(HEAD, head))).port)
+    trial.send()
+    assert trial.finish() == ["ok"]
+    assert math.isnan(trial.rows[0]["infer_ms"])
+
+
 @pytest.mark.parametrize(
     ("header", "tokenize_ms", "infer_ms"),
     [
@@ -485,6 +493,9 @@ def test_a_clock_set_forward_does_not_make_an_answer_come_before_its_request(scr
         (b"tokenize;dur=soon, infer;dur=5.31", math.nan, 5.31),
         (b"tokenize;dur=null, infer;dur=5.31", math.nan, 5.31),
         (b"infer;dur=soon, tokenize", math.nan, math.nan),
+        (b"tokenize;dur=0.12, infer;dur=1e39", 0.12, math.nan),  # more than a row's float32 can hold
+        (b"infer;dur=1e39, tokenize;dur=inf", math.nan, math.nan),
+        (b"tokenize;dur=-1, infer;dur=2", math.nan, 2.0),
         (b"reinfer;dur=1, infer_more;dur=2", math.nan, math.nan),
         (b"", math.nan, math.nan),
     ],

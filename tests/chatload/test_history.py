@@ -23,7 +23,12 @@ ALIKE = {
     "objective": "p99<1s",
     "rate": "10/s",
     "arrivals": "poisson",
+    "calls": "one",
     "sessions": "none",
+    "mix": "corpus",
+    "lengths": "none",
+    "noise": "none",
+    "repeats": "none",
     "generator's timer": "timerfd",
 }
 PLACE = {"scenario": "chatbot", "host": "127.0.0.1", "machine": "2 cores of a processor"}
@@ -61,11 +66,22 @@ def test_runs_of_different_kinds_are_not_held_against_each_other():
     )
 
 
-def test_runs_of_generators_that_keep_time_differently_are_of_two_kinds_with_two_names():
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("generator's timer", "timerfd, awake"),
+        ("calls", "language, intent after language"),
+        ("mix", "zipf"),
+        ("lengths", "uniform"),
+        ("noise", "typos 5%"),
+        ("repeats", "30%"),
+    ],
+)
+def test_runs_of_which_one_is_unusual_are_of_two_kinds_with_two_names(name, value):
     usual = row(0, 1)
-    awake = replace(row(1, 1), conditions=ALIKE | {"generator's timer": "timerfd, awake"})
-    assert len(history.kinds([usual, awake])) == 2
-    assert awake.kind == f"{usual.kind}, timer timerfd, awake"
+    other = replace(row(1, 1), conditions=ALIKE | {name: value})
+    assert len(history.kinds([usual, other])) == 2
+    assert other.kind == f"{usual.kind}, {name} {value}"
 
 
 def test_runs_on_free_ports_of_one_host_are_of_one_kind_and_another_machine_is_another(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bokeh.models import LinearAxis
 
 from chatload import figures, fold, plots, runfolder, samples
 from chatload.corpus import Utterance
@@ -84,6 +86,16 @@ def test_a_browser_draws_everything_without_an_error_and_without_overflow(browse
     assert [name for name, _, _ in places] == [f"plot-{name}" for name in names.split()]
     assert [place for place in places if place[1] < 0.4 * width or place[2] < 100] == []
     assert "taken" not in browser.title
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [(2.0, 60.0, "2 5 10 20 50"), (3.0, 7.0, "5"), (0.5, 900.0, "1 10 100")])
+def test_an_axis_of_logarithms_has_ticks_in_ms_where_it_is_short_too(low, high, wanted):
+    axis = LinearAxis()
+    plots.ticks_in_ms(axis, low, high, place=math.log10)
+    labels = axis.major_label_overrides
+    inside = [labels[at] for at in axis.ticker.ticks if math.log10(low) <= at <= math.log10(high)]
+    assert " ".join(inside) == wanted
+    assert all(math.isclose(10**at, float(label.replace(",", ""))) for at, label in labels.items())
 
 
 def test_the_page_follows_the_readers_scheme_while_it_is_open(browser, run):
