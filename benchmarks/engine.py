@@ -345,12 +345,12 @@ def scale() -> list[Figure]:
         def holds(offered: float) -> bool:
             return mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"]))
 
-        one = highest(holds, low=16_000)
+        one = highest(holds, low=8_000)
         with busy(SERVER_CORE):
             beside_one = highest(holds, low=8_000)
-        apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=32_000)
+        apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=one)
     with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
-        together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=32_000)
+        together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=one)
     return [
         Figure("one process and its server on one core, /s", "", f"{one:,.0f}"),
         Figure("two runs side by side, each with its server on its core, /s", "", f"{apart:,.0f}"),

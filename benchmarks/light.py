@@ -84,6 +84,7 @@ def compare(url: str, token_file: str, archive: str, rate: float, seconds: float
     without_ms: list[float] = []
     unserved = Unserved(archive)
     try:
+        unserved.replay_ms([])  # answered once its model is loaded, which would take the worker's core from the first block
         for block in range(1 + round(seconds / BLOCK_S)):
             rows = served(plan_of(url, token_file, utterances, block), rate)
             texts = [utterances[number].text for number in rows["utterance"]]
