@@ -6,7 +6,8 @@
 A calibration's rate varies about its mean, 20 % of full load, as corpus/calibration.txt says.
 
 TorchServe with one worker on core 1, the generator on core 0. Each rate has a calibration of its own right before it, since
-machines change from minute to minute. Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
+machines change from minute to minute; one that turns out invalid is made again, at most three times in all, and said.
+Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
 PATH, which warms Java up and finds the rate to calibrate at. Prints a Markdown table; FOLDER keeps the runs.
 """
 
@@ -43,25 +44,33 @@ NEAR = 0.15
 
 
 def run(server: Server, rate: float, seconds: int, seed: int, results: Path, arrivals: str = "poisson") -> dict:
-    """The content of an open-loop run, whatever its verdict."""
+    """The content of an open-loop run, whatever its verdict. Raises RuntimeError where it did not come to one."""
+    if results.exists():
+        raise RuntimeError(f"{results} is there already: name another folder")
     options = ["-f", "locustfiles/chatbot.py", "--headless", "--only-summary", "--skip-log-setup", "--host", server.url]
     options += ["--token-file", server.token_file, "--rate", f"{rate:.4g}", "--seed", str(seed), "--objective", OBJECTIVE]
     options += ["--run-time", f"{seconds + WARMUP_S}s", "--warmup", f"{WARMUP_S}s", "--corpus", str(CORPUS)]
     options += ["--arrivals", arrivals, "--results", str(results)]
     command = ["taskset", "-c", str(GENERATOR_CORE), sys.executable, "-m", "locust", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (results / "run.json").exists(), done.stderr
-    return json.loads((results / "run.json").read_text())
+    file = results / "run.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    if not found.get("verdict"):
+        raise RuntimeError(f"{results.name} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    return found
 
 
 def calibrate(server: Server, rate: float, seed: int, results: Path) -> dict:
-    """The content of a calibration; one that a forecast would refuse is said, kept, and made again, as a user would."""
+    """The content of a calibration; one that a forecast would refuse is said, kept, and made again, as a user would.
+
+    Raises RuntimeError after three of those.
+    """
     for trial in range(CALIBRATION_TRIALS):
         found = run(server, rate, CALIBRATION_S, seed, results, CALIBRATION_ARRIVALS)
         faults = found["verdict"]["faults"]
         if not faults:
             return found
-        print(f"{results.name} is made again: {'; '.join(faults)}", file=sys.stderr)
+        print(f"{results.name} was refused: {'; '.join(faults)}", file=sys.stderr)
         results.rename(results.with_name(f"refused-{trial}-{results.name}"))
     raise RuntimeError(f"no valid calibration at {rate:.0f}/s in {CALIBRATION_TRIALS} trials")
 
@@ -81,7 +90,10 @@ def again(folder: Path) -> None:
     print("| asked for | forecast | without haste | with neither | measured | / measured | / middle | | haste | wander |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for calibrated_in in sorted(folder.glob("calibration-*")):
-        measured = json.loads((folder / f"measured-{calibrated_in.name.rpartition('-')[2]}" / "run.json").read_text())
+        measured_in = folder / f"measured-{calibrated_in.name.rpartition('-')[2]}" / "run.json"
+        if not measured_in.exists():  # a set that ended early
+            continue
+        measured = json.loads(measured_in.read_text())
         run, rate = calibrated.read(calibrated_in, 1), measured["run"]["rate"]
         traffic = forecast.at_rate("poisson", rate, measured["run"]["duration_s"] + WARMUP_S)
         found = run.calibration
@@ -161,7 +173,7 @@ def main() -> None:
     print("| calibrated at | asked for | load | forecast | measured | / measured | / middle | | run |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name, serving(sys.argv[1], front_core=WORKER_CORE) as server:
-        measure(server, sets, Path(sys.argv[3] if len(sys.argv) > 3 else name))
+        measure(server, sets, Path(sys.argv[3] if len(sys.argv) > 3 else name).resolve())
 
 
 if __name__ == "__main__":

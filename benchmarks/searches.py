@@ -9,6 +9,7 @@ once. FOLDER keeps the searches' folders (first, second). Needs wrk on the PATH.
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def main() -> None:
             found = search(server, folder / turn)
             rates.append(found["answer"]["rate"])
             print(row(turn, found, time.monotonic() - start, closed_loop), flush=True)
-    print(f"\n{abs(rates[1] / rates[0] - 1):.1%} apart")
+    print(f"\n{abs(rates[1] - rates[0]) / statistics.mean(rates):.1%} of their mean apart")
 
 
 if __name__ == "__main__":

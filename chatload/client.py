@@ -487,7 +487,8 @@ def _server_timing(header: bytes) -> tuple[float, float]:
                 duration_ms = float(duration)
             except ValueError:
                 continue
-            found[name] = duration_ms if 0 <= duration_ms <= _MOST_MS else samples.NEVER
+            if 0 <= duration_ms <= _MOST_MS:
+                found[name] = duration_ms
     return found[b"tokenize"], found[b"infer"]
 
 

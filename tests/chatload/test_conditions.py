@@ -61,6 +61,16 @@ def test_what_must_be_alike_is_named_where_it_is_not(a, b, named):
     assert differ(a, b) == named
 
 
+def test_a_plain_run_has_nothing_unusual_and_every_choice_of_another_is():
+    assert conditions.unusual(conditions.of(RUN)) == {}
+    choices = {"mix": "uniform", "lengths": "short", "noise": "typos=5%", "repeats": "20%"}
+    calls = {"language": [], "intent": ["language"]}
+    found = conditions.unusual(conditions.of(RUN | choices | {"calls": calls} | timers("timerfd, awake")))
+    assert found == choices | {"calls": "language, intent after language", conditions.TIMER: "timerfd, awake"}
+    always_named = {"measured", "corpus", "content of the corpus", "model", "objective", "rate", "arrivals", "sessions"}
+    assert set(conditions.of(RUN)) == always_named | set(found)
+
+
 def test_a_condition_may_be_left_out():
     assert differ({}, {"rate": 60.0}, apart_from=["rate"]) == []
 
