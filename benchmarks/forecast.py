@@ -7,8 +7,8 @@ A calibration's rate varies about its mean, 20 % of full load, as corpus/calibra
 
 TorchServe with one worker on core 1, the generator on core 0. Each rate has a calibration of its own right before it, since
 machines change from minute to minute; one that turns out invalid is made again, at most three times in all, and said.
-Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the
-PATH, which warms Java up and finds the rate to calibrate at. Prints a Markdown table; FOLDER keeps the runs.
+Capacity is what a set's first calibration forecasts for p99<100ms. Needs wrk on the PATH, which warms Java up and finds the
+rate to calibrate at. Prints a Markdown table; FOLDER keeps the runs.
 """
 
 from __future__ import annotations

@@ -22,18 +22,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import httptools
-import msgspec
 from gevent import monkey
 
-from chatload import samples
+from chatload import answer, samples
 
 _READ, _WRITE = 1, 2
 _RECEIVE_BYTES = 16_384
-_MOST_TOKENS = 65_535  # that a row can hold
-_MOST_MS = 1e9  # of a server's step: eleven days, and a row can hold it
 # socket(7), SO_TIMESTAMPNS: Linux tells with what is received when it came, by CLOCK_REALTIME. Python has no name for it.
 _STAMPS = 35
 _STAMP = struct.Struct("@ll")
@@ -65,18 +62,6 @@ class Due(Protocol):
     @property
     def variant(self) -> int: ...
 
-
-class _Answer(msgspec.Struct):
-    """What the client reads of the contract's answer; the rest of the body is not decoded."""
-
-    intent: str
-    tokens: int = 0
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-
-_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=_MOST_MS)]
-_decode_ms = msgspec.json.Decoder(_Milliseconds).decode  # in half the time that float() takes for bytes
 
 _CONNECTING, _HANDSHAKE, _IDLE, _BUSY, _CLOSED = range(5)
 
@@ -202,10 +187,10 @@ class _Connection:
         done_s = client.clock() - client.epoch_s - self._age_s
         if done_s < self.sent_s:  # by an error of the clocks
             done_s = self.sent_s
-        tokenize_ms, infer_ms = _server_timing(self._timing)
+        tokenize_ms, infer_ms = answer.server_timing(self._timing)
         outcome, predicted, tokens = status, samples.NOT_PREDICTED, 0
         if status == 200:
-            intent, tokens = _read_answer(self._body)
+            intent, tokens = answer.intent_and_tokens(self._body)
             outcome, predicted = client.judge(self.arrival.utterance, intent)
         size = len(self._body)
         client.record(self.arrival, self.sent_s, done_s, predicted, outcome, tokenize_ms, infer_ms, size, tokens)
@@ -455,41 +440,6 @@ def _age_s(stamp: bytes) -> float:
     seconds, nanoseconds = _STAMP.unpack(stamp)
     age_s = (time.time_ns() - seconds * _NANOSECONDS - nanoseconds) / _NANOSECONDS
     return age_s if age_s > 0 else 0.0
-
-
-def _read_answer(body: bytes) -> tuple[str | None, int]:
-    """(intent, tokens) of an answer's body; (None, 0) for one that is not the contract's."""
-    try:
-        answer = _decode_answer(body)
-    except msgspec.DecodeError:
-        return None, 0
-    tokens = answer.tokens
-    if not 0 <= tokens <= _MOST_TOKENS:
-        tokens = min(max(tokens, 0), _MOST_TOKENS)
-    return answer.intent, tokens
-
-
-def _server_timing(header: bytes) -> tuple[float, float]:
-    """Milliseconds of the steps ``tokenize`` and ``infer`` in a Server-Timing header (W3C); NaN for one that is none."""
-    # As the contract's own handlers write it; taking any other apart takes four times as long.
-    tokenize, _, infer = header.partition(b", infer;dur=")
-    if tokenize.startswith(b"tokenize;dur="):
-        try:
-            return _decode_ms(tokenize[13:]), _decode_ms(infer)
-        except msgspec.DecodeError:
-            pass
-    found = {b"tokenize": samples.NEVER, b"infer": samples.NEVER}
-    for entry in header.split(b","):
-        name, _, parameters = entry.strip().partition(b";")
-        duration = parameters.partition(b"dur=")[2].partition(b";")[0]
-        if name in found and duration:
-            try:
-                duration_ms = float(duration)
-            except ValueError:
-                continue
-            if 0 <= duration_ms <= _MOST_MS:
-                found[name] = duration_ms
-    return found[b"tokenize"], found[b"infer"]
 
 
 def file_descriptor_limit() -> int:

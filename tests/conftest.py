@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,26 +17,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
-def stand_in() -> Iterator[Callable[..., str]]:
-    """Starts a stand-in server (benchmarks/stand_in.py) with arguments; returns its URL. ``stand_in.kill()`` kills all."""
-    started: list[subprocess.Popen] = []
+class StandIns:
+    """Starts a stand-in server (benchmarks/stand_in.py) with arguments at each call; returns its URL."""
 
-    def start(*arguments: str) -> str:
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen] = []
+
+    def __call__(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "benchmarks.stand_in", *arguments]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        started.append(process)
+        self._started.append(process)
         assert process.stdout is not None
         return process.stdout.readline().strip()
 
-    def kill() -> None:
-        for process in started:
+    def kill(self) -> None:
+        for process in self._started:
             process.kill()
 
-    start.kill = kill  # type: ignore[attr-defined]
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    def close(self) -> None:
+        self.kill()
+        for process in self._started:
+            process.communicate()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIns]:
+    """Stand-in servers, ended with the test."""
+    servers = StandIns()
+    yield servers
+    servers.close()

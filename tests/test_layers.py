@@ -13,6 +13,7 @@ STDLIB = set(sys.stdlib_module_names)
 
 PURE = {
     "abort",
+    "answer",
     "arrival_spec",
     "arrivals",
     "calibration",
