@@ -346,6 +346,8 @@ def scale() -> list[Figure]:
             return mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"]))
 
         one = highest(holds, low=8_000)
+        if math.isnan(one):
+            return [Figure("one process and its server on one core, /s", "", "below 8,000, where the search begins")]
         with busy(SERVER_CORE):
             beside_one = highest(holds, low=8_000)
         apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=one)
