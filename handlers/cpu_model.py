@@ -43,8 +43,8 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
     options.inter_op_num_threads = 1
     # Spinning threads would take the core from the server's front end between two utterances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, which takes up to
-    # twice as long where there is VNNI, and changes no answer there.
+    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not. Where there
+    # is VNNI it takes up to twice as long and changes no answer.
     # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
     if not has_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
