@@ -7,10 +7,10 @@ from typing import Any, Callable
 
 import torch
 from intent_model import BadArtefact, IntentModel, first_line
+from processor import processor
 
 ONNX_RUNTIME = "onnxruntime"
 ONNX_GRAPH = "model.onnx"
-CPUINFO = Path("/proc/cpuinfo")
 VNNI = {"avx_vnni", "avx512_vnni"}
 
 
@@ -43,10 +43,10 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
     options.inter_op_num_threads = 1
     # Spinning threads would take the core from the server's front end between two utterances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not. Where there
-    # is VNNI it takes up to twice as long and changes no answer.
+    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
+    # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).
     # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
-    if not has_vnni():
+    if VNNI.isdisjoint(processor()["instructions"]):
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -59,10 +59,3 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
         return session.run(None, inputs)[0][0].tolist()
 
     return run
-
-
-def has_vnni() -> bool:
-    """Return whether Linux says that the processor has VNNI; False where nothing says."""
-    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return not VNNI.isdisjoint(flags.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cpu_model
+import processor
 import pytest
 from intent_model import BadArtefact
 
@@ -14,7 +15,7 @@ def session_options(monkeypatch, folder, cpuinfo):
     onnxruntime = pytest.importorskip("onnxruntime")
     if cpuinfo is not None:
         (folder / "cpuinfo").write_text(cpuinfo)
-    monkeypatch.setattr(cpu_model, "CPUINFO", folder / "cpuinfo")
+    monkeypatch.setattr(processor, "CPUINFO", folder / "cpuinfo")
     asked = []
 
     def refuse(path, options, providers):

@@ -123,8 +123,7 @@ def test_the_archive_holds_what_torchserve_and_the_handler_need(order):
             [
                 "MAR-INF/MANIFEST.json", "MAR-INF/FINGERPRINT", "model-config.yaml", "artefact.json", "tokenizer.json",
                 "model.pt", "cpu_model.py", "intent_codec.py", "intent_model.py", "intent_service.py", "intent_cpu.py",
-                "worker_log.py",
-                "worker_socket.py",
+                "processor.py", "worker_log.py", "worker_socket.py",
             ]
         )  # fmt: skip
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))

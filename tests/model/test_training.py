@@ -50,7 +50,7 @@ def test_chance_outside_a_training_neither_shapes_it_nor_is_shaped_by_it(tmp_pat
 def test_it_learns(tmp_path):
     corpus = read_corpus(tiny.tiny_corpus(tmp_path))
     test = corpus.split("test")
-    # After 30 epochs one of the 15 is still wrong with torch 1.13 on an Emerald Rapids, whose sums round otherwise.
+    # After 30 epochs one of the 15 is still wrong with torch 1.13 on an Emerald Rapids, not elsewhere.
     settings = Hyperparameters(epochs=60, batch=8, encoder_rate=3e-3, head_rate=3e-3)
     classifier = trained(tmp_path, 1, settings)
     best = probabilities_of(classifier, tiny.tiny_tokenizer(tmp_path / "words"), [u.text for u in test], 64).argmax(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.processor import processor
+from processor import processor
 
 TWO_CORES = """processor\t: 0
 model name\t: Some Xeon @ 2.0GHz
