@@ -43,6 +43,8 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
     options.inter_op_num_threads = 1
     # Spinning threads would take the core from the server's front end between two utterances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The rest of the engine's optimizations would fuse additions into operators that are slower (0117-int8-by-rows.md).
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
     # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).
     # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8

@@ -365,7 +365,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused_in_one_line(order, tmp_path, 
     ("arguments", "problem"),
     [
         (["--target", "tpu"], "--target tpu: no such target; choose one of: cpu, cuda, inf1, inf2"),
-        (["--recipe", "fast"], "--recipe fast: cpu has no such recipe; choose one of: tuned, int8, fp32, article"),
+        (["--recipe", "fast"], "--recipe fast: cpu has no such recipe; choose one of: tuned, blocks, fp32, article"),
         (["--corpus", "nowhere.tsv"], "nowhere.tsv: cannot read the corpus"),
         (["--model", "bert-base", "--epochs", "2"], "--epochs 2: only --model minilm is trained"),
     ],
@@ -383,23 +383,14 @@ def test_the_last_line_of_a_build_is_the_archive_s_path(order, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == str(order.store / "intent-tiny-cpu-tuned.mar")
 
 
-@pytest.mark.parametrize(("recipe", "precision"), [("tuned", "int8-blocks"), ("int8", "int8")])
+@pytest.mark.parametrize(("recipe", "precision"), [("tuned", "int8-rows"), ("blocks", "int8-blocks")])
 def test_int8_recipes_answer_through_onnxruntime(order, recipe, precision):
     facts = archive.read_facts(build.build(replace(order, recipe=recipe)))
     assert (facts["engine"], facts["precision"], facts["graphs"]) == ("onnxruntime", precision, ["model.onnx"])
     assert 0 < facts["parity"]["confidence_change"] < 0.2
 
 
-def test_scaling_by_blocks_is_nearer_to_fp32_than_scaling_by_tensors(tmp_path):
-    source, corpus = tiny.tiny_checkpoint(tmp_path / "source"), read_corpus(tiny.tiny_corpus(tmp_path))
-    changes = []
-    for recipe in ("tuned", "int8"):
-        folder = tiny.tiny_artefact(tmp_path / recipe, recipe, source)
-        changes.append(parity.check_parity(source, folder, "cpu", corpus, None).confidence_change)
-    assert changes[0] < changes[1]
-
-
-@pytest.mark.parametrize("recipe", ["tuned", "int8"])
+@pytest.mark.parametrize("recipe", ["tuned", "blocks"])
 @pytest.mark.parametrize("kind", ["Bert", "DistilBert", "Roberta"])
 def test_int8_is_near_the_checkpoint_for_every_architecture(tmp_path, kind, recipe):
     source = tiny.tiny_checkpoint(tmp_path / kind, kind)
@@ -410,7 +401,7 @@ def test_int8_is_near_the_checkpoint_for_every_architecture(tmp_path, kind, reci
 
 
 def test_an_onnx_form_that_answers_differently_stops_the_build(order, monkeypatch):
-    monkeypatch.setattr(int8, "fuse", lambda config, precision, source, path: damage(source, path))
+    monkeypatch.setattr(int8, "fuse", lambda config, source, path: damage(source, path))
     with pytest.raises(BuildProblem, match="the ONNX form's logits differ by"):
         build.build(replace(order, recipe="tuned"))
 
