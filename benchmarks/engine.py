@@ -36,6 +36,7 @@ from chatload import samples
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR_CORE, SERVER_CORE = "0", "1"
 ROUNDS = 5
+SCALE_LOW = 8_000
 LUA = 'wrk.method="POST"\nwrk.body=[[{"text": "change company address"}]]\nwrk.headers["Content-Type"]="application/json"\n'
 
 
@@ -345,26 +346,36 @@ def scale() -> list[Figure]:
         def holds(offered: float) -> bool:
             return mostly(lambda: keeps_up(chatload(first, offered, 6)["summary"]))
 
-        one = highest(holds, low=8_000)
+        one = highest(holds, low=SCALE_LOW)
         if math.isnan(one):
-            return [Figure("one process and its server on one core, /s", "", "below 8,000, where the search begins")]
+            return [Figure("one process and its server on one core, /s", "", reached(one, SCALE_LOW))]
         with busy(SERVER_CORE):
-            beside_one = highest(holds, low=8_000)
+            beside_one = highest(holds, low=SCALE_LOW)
         apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=one)
     with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
         together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=one)
     return [
-        Figure("one process and its server on one core, /s", "", f"{one:,.0f}"),
-        Figure("two runs side by side, each with its server on its core, /s", "", f"{apart:,.0f}"),
-        Figure("ratio", ">= 1.8", f"{apart / one:.3g}"),
-        Figure("one run of two processes, its master on the same two cores, /s", "", f"{together:,.0f}"),
-        Figure("ratio", ">= 1.8", f"{together / one:.3g}"),
-        Figure("one process while the other core only spins, /s", "", f"{beside_one:,.0f}"),
+        Figure("one process and its server on one core, /s", "", reached(one, SCALE_LOW)),
+        Figure("two runs side by side, each with its server on its core, /s", "", reached(apart, one)),
+        Figure("ratio", ">= 1.8", over(apart, one)),
+        Figure("one run of two processes, its master on the same two cores, /s", "", reached(together, one)),
+        Figure("ratio", ">= 1.8", over(together, one)),
+        Figure("one process while the other core only spins, /s", "", reached(beside_one, SCALE_LOW)),
         Figure(
-            "two runs, and one run of two processes, over it", "", f"{apart / beside_one:.3g}, {together / beside_one:.3g}"
+            "two runs, and one run of two processes, over it", "", f"{over(apart, beside_one)}, {over(together, beside_one)}"
         ),
         *twice(1.8 * one),
     ]
+
+
+def reached(rate: float, low: float) -> str:
+    """A highest rate as it is shown; where not even the lowest held, that."""
+    return f"below {low:,.0f}, where the search begins" if math.isnan(rate) else f"{rate:,.0f}"
+
+
+def over(rate: float, other: float) -> str:
+    """The ratio of two highest rates as it is shown; a search that found none leaves it unknown."""
+    return "not known" if math.isnan(rate / other) else f"{rate / other:.3g}"
 
 
 def twice(offered: float, trials: int = 5) -> list[Figure]:
