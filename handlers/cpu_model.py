@@ -12,6 +12,7 @@ from processor import processor
 ONNX_RUNTIME = "onnxruntime"
 ONNX_GRAPH = "model.onnx"
 VNNI = {"avx_vnni", "avx512_vnni"}
+SLOWER = ("SkipLayerNormFusion", "BiasGeluFusion")
 
 
 class CpuModel(IntentModel):
@@ -38,18 +39,7 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
             f"{path}: needs the package onnxruntime, which cannot be imported: {first_line(error)}; "
             "install requirements/cpu.txt"
         ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads would take the core from the server's front end between two utterances.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The rest of the engine's optimizations would fuse additions into operators that are slower (0117-int8-by-rows.md).
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
-    # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).
-    # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
-    if VNNI.isdisjoint(processor()["instructions"]):
-        options.add_session_config_entry("session.x64quantprecision", "1")
+    options = session_options(threads)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no class
@@ -61,3 +51,22 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
         return session.run(None, inputs)[0][0].tolist()
 
     return run
+
+
+def session_options(threads: int) -> Any:
+    """Return how onnxruntime is to run a graph on this processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would take the core from the server's front end between two utterances.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # These would make one slower operator of two (docs/decisions/0117-int8-by-rows.md).
+    options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(SLOWER))
+    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
+    # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).
+    # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
+    if VNNI.isdisjoint(processor()["instructions"]):
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options

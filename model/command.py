@@ -66,7 +66,7 @@ def add_build(command: argparse.ArgumentParser) -> None:
     """Add the options of build."""
     command.add_argument("--model", default="minilm", metavar="minilm|bert-base|FOLDER")
     command.add_argument("--target", default="cpu", help="the hardware to compile for (default cpu)")
-    command.add_argument("--recipe", default="tuned", help="tuned (default), article, or for cpu int8 or fp32")
+    command.add_argument("--recipe", default="tuned", help="tuned (default), article, or for cpu blocks or fp32")
     command.add_argument("--task", type=task, default="intent", metavar="NAME",
                          help="what the model tells of an utterance: a column of the corpus (default intent)")  # fmt: skip
     command.add_argument("--corpus", type=Path, default=None, metavar="FILE",

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import Any
 
 # Operators whose result in a row depends on that row alone; of MatMul those with a constant.
-ROW_WISE = frozenset({"MatMul", "SkipLayerNormalization", "LayerNormalization", "BiasGelu", "Gelu", "FastGelu", "Add"})
+ROW_WISE = frozenset({"MatMul", "LayerNormalization", "Gelu", "FastGelu", "Add"})
 TOKENS = 1  # the axis of [1, tokens, width]
 BOUNDS = {"first_row_start": 0, "first_row_end": 1, "first_row_axis": TOKENS}
 
@@ -34,9 +34,7 @@ def keep_first_row(model: Any) -> int:
         nodes.append(node)
     if cut:
         graph.initializer.extend(bound(name, value) for name, value in BOUNDS.items())
-        copied = [type(node).FromString(node.SerializeToString()) for node in nodes]  # clearing the list empties its nodes
-        del graph.node[:]
-        graph.node.extend(copied)
+        set_nodes(graph, nodes)
     return len(chain)
 
 
@@ -71,6 +69,13 @@ def takes_first_row(node: Any, graph: Any) -> bool:
     values.update({constant.output[0]: constant.attribute[0].t for constant in made})
     index = values.get(node.input[1])
     return index is not None and onnx.numpy_helper.to_array(index).tolist() == 0
+
+
+def set_nodes(graph: Any, nodes: list[Any]) -> None:
+    """Give a graph these operators in place of its own, of which some may be among them."""
+    copied = [type(node).FromString(node.SerializeToString()) for node in nodes]  # clearing the list empties its nodes
+    del graph.node[:]
+    graph.node.extend(copied)
 
 
 def constants_of(graph: Any) -> set[str]:

@@ -1,9 +1,10 @@
 """Matrix products in int8, with a scale for each row of activations and for each column of weights.
 
 A row of activations is a token. With one scale for all of them, as onnxruntime quantizes by itself, the token with the
-largest outlier takes the steps from all others. onnxruntime multiplies int8 with a scale for each row all the same
-(MatMulIntegerToFloat), so that only finding the scales has to be written out. Such scales come from ZeroQuant
-(arxiv.org/abs/2206.01861), which calls them token-wise. docs/decisions/0117-int8-by-rows.md
+largest outlier takes the steps from all others. Its product MatMulIntegerToFloat multiplies its result by whatever shape of
+scales it is given, one for each row among them; that is not documented, and held by tests/model/test_row_scales.py. So only
+finding the scales has to be written out. Such scales come from ZeroQuant (arxiv.org/abs/2206.01861), which calls them
+token-wise. docs/decisions/0117-int8-by-rows.md
 github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulIntegerToFloat
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from model.first_token import set_nodes
 
 STEPS = 127  # on either side of zero
 # Activations are unsigned with their zero in the middle: onnxruntime's product of signed ones takes ten times as long.
@@ -28,7 +31,7 @@ def scale_by_rows(model: Any) -> int:
     import onnx
 
     graph = model.graph
-    weights = {given.name: given for given in graph.initializer}
+    weights = {given.name: given for given in graph.initializer if is_matrix(given)}
     constants = dict(CONSTANTS)
     quantized: set[str] = set()
     nodes, products = [], 0
@@ -47,13 +50,18 @@ def scale_by_rows(model: Any) -> int:
     return products
 
 
+def is_matrix(constant: Any) -> bool:
+    """Tell whether a constant is a matrix of fp32."""
+    import onnx
+
+    return len(constant.dims) == 2 and constant.data_type == onnx.TensorProto.FLOAT
+
+
 def replace(graph: Any, nodes: list[Any], constants: dict[str, np.ndarray]) -> None:
     """Give a graph these operators, and these constants beside those of its own that are still read."""
     import onnx
 
-    copied = [type(node).FromString(node.SerializeToString()) for node in nodes]  # clearing the list empties its nodes
-    del graph.node[:]
-    graph.node.extend(copied)
+    set_nodes(graph, nodes)
     graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in constants.items())
     read = {name for node in graph.node for name in node.input}
     for index in reversed(range(len(graph.initializer))):
