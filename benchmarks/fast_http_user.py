@@ -1,7 +1,7 @@
 """The peer: Locust's own FastHttpUser, closed loop, as fast as it can, posting the same request as chatload.
 
-With CHECK=1 it also looks at each answer, as chatload always does. Run by benchmarks/engine.py. Prints one JSON line at the
-end: requests, seconds, CPU seconds, median and p99 in ms.
+With CHECK=1 it also looks at each answer, as chatload always does. Run by benchmarks/generators.py. Prints one JSON line at
+the end: requests, seconds, CPU seconds, median and p99 in ms.
 """
 
 import json

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.engine import ROOT, processor
+from benchmarks.engine import processor
+from benchmarks.generators import ROOT
 from benchmarks.light import CORPUS, WORKER_CORE
 from benchmarks.served import Server, saturated, serving
 from chatload import calibrated, forecast, haste, objective, wander

@@ -19,7 +19,7 @@ from pathlib import Path
 import gevent
 import numpy as np
 
-from benchmarks.engine import ROOT
+from benchmarks.generators import ROOT
 from chatload import corpus, generator, samples
 
 BLOCK_S = 5.0

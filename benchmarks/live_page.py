@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.engine import ROOT, stand_in
+from benchmarks.engine import stand_in
+from benchmarks.generators import ROOT
 from benchmarks.master import free_port
 from chatload import timeline
 

@@ -1,7 +1,8 @@
 """The peer: MLPerf LoadGen's Server scenario (Poisson, latency from the scheduled time), posting through a pool of threads.
 
-Run by benchmarks/engine.py with the Python of $LOADGEN_PYTHON, which has mlcommons-loadgen installed. Prints one JSON line:
-p50 and p99 in ms. LoadGen only schedules; the threads and their HTTP client are Python's own, as in its published demos.
+Run by benchmarks/generators.py with the Python of $LOADGEN_PYTHON, which has mlcommons-loadgen installed. Prints one JSON
+line: p50 and p99 in ms. LoadGen only schedules; the threads and their HTTP client are Python's own, as in its published
+demos.
 """
 
 import http.client

@@ -23,7 +23,8 @@ import psutil
 from locust import __version__
 from locust.rpc import Message, zmqrpc
 
-from benchmarks.engine import ROOT, stand_in
+from benchmarks.engine import stand_in
+from benchmarks.generators import ROOT
 from chatload import samples
 from chatload.generator import Pulse
 

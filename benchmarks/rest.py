@@ -18,7 +18,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from benchmarks.engine import ROOT, middle, processor
+from benchmarks.engine import middle, processor
+from benchmarks.generators import ROOT
 from model.corpus import read_corpus
 from model.inprocess import load
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.engine import ROOT, processor
+from benchmarks.engine import processor
+from benchmarks.generators import ROOT
 from benchmarks.served import FRONT_CORE, Server, saturated, serving
 
 OBJECTIVE = "p99<100ms,errors<1%"

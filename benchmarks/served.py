@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.engine import ROOT
+from benchmarks.generators import ROOT
 from benchmarks.light import CORPUS, WORKER_CORE
 from model.corpus import read_corpus
 from model.process import members

@@ -62,7 +62,8 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Spinning threads would take the core from the server's front end between two utterances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # These would make one slower operator of two (docs/decisions/0117-int8-by-rows.md).
+    # These would make one slower operator of two (docs/decisions/0117-int8-by-rows.md). A lower level of optimization would
+    # leave them out as well, and with them the one that the option below asks for.
     options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(SLOWER))
     # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
     # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).

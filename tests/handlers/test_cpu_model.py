@@ -48,3 +48,9 @@ def test_int8_is_summed_the_fast_way_where_vnni_cannot_overflow(monkeypatch, tmp
     options = session_options(monkeypatch, tmp_path, f"processor\t: 0\nflags\t\t: fpu avx2 {name} rdpid\n")
     with pytest.raises(RuntimeError, match=OPTION):
         options.get_session_config_entry(OPTION)
+
+
+def test_additions_are_not_fused_into_slower_operators(monkeypatch, tmp_path):
+    options = session_options(monkeypatch, tmp_path, None)
+    off = options.get_session_config_entry("optimization.disable_specified_optimizers")
+    assert off.split(";") == ["SkipLayerNormFusion", "BiasGeluFusion"]
