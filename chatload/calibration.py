@@ -46,6 +46,7 @@ _REST_GROUPS = 6
 _FAR_OUT = 3  # interquartile ranges beyond the quartiles: Tukey's outer fences
 _LONGEST_REST_S = 1e3  # of a worker that has had no request yet
 _SHORTEST = 0.05  # of the mean time: behind a late answer, a request may look as if it had taken none
+_SEEN = 0.9  # the share of requests before which the load was lower: beyond it too few tell what it does
 
 
 class CalibrationError(ValueError):
@@ -294,12 +295,18 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
 def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray, varied: bool) -> Calibration:
     """The same with its wander, what frees each time of that, and its haste, where the load is one that ``varied``."""
     moments_s = np.concatenate([idle_sent_s, queued_sent_s])
-    most = 1 / found.busy_s  # more than that was not seen for longer than a queue lasts
-    load = _strays(found, np.minimum(np.concatenate([found.idle_load, found.queued_load]), most))
-    strays = _strays(found, _logarithms(found))
+    load, strays = np.concatenate([found.idle_load, found.queued_load]), _strays(found, _logarithms(found))
     order = np.argsort(moments_s, kind="stable")
-    hastening = haste.fit(strays[order], load[order], most) if varied else haste.NONE
-    strays = strays - hastening.slope * load
+
+    def limited(most: float) -> np.ndarray:
+        return _strays(found, np.minimum(load, most))
+
+    hastening = haste.NONE
+    if varied:
+        # More than full load was not seen for longer than a queue lasts.
+        seen = min(1 / found.busy_s, float(np.quantile(load, _SEEN)))
+        hastening = haste.fit(strays[order], lambda most: limited(most)[order], seen)
+    strays = strays - hastening.slope * limited(hastening.most)
     wandering = wander.fit(moments_s[order], strays[order])
     left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0
     idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(idle_sent_s)])

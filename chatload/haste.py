@@ -8,6 +8,7 @@ told by arrivals: these do not depend on how fast a worker is, as its own busy t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -18,6 +19,10 @@ MEMORY_S = 0.5  # what came so long ago counts 1/e of what comes now
 # load, and among like ones a slow pace looks like little load. So it takes a load that was made to vary.
 _VARIED = 4.0  # times the variance of Poisson arrivals
 _BLOCKS = 20
+# Of the highest load seen: where its effect may end. At less, the few requests after less load would decide.
+_SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_CLEARER = 4.0  # times the noise: chance alone explains as much in one of twenty cases
+_TOLD = 1e-6  # of a limit's square: less variance than that is rounding
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,44 @@ def varied(load: np.ndarray, workers: int) -> bool:
     return bool(load.var() > _VARIED * load.mean() / (2 * MEMORY_S * workers))
 
 
-def fit(strays: np.ndarray, load: np.ndarray, most: float) -> Haste:
-    """The haste behind ``strays``, logarithms of what took longer or shorter, in order of time, beside ``load``.
+def fit(strays: np.ndarray, limited: Callable[[float], np.ndarray], seen: float) -> Haste:
+    """The haste behind ``strays``, logarithms of what took longer or shorter, in order of time.
 
-    Both are what is left when that which is usual for a request is taken out. The slope counts as far as it exceeds its
-    noise (the positive-part estimator of James and Stein, 1961). The error leaves out a twentieth of the requests after the
-    other (jackknife): in pieces of some seconds, neighbours that a wandering pace makes alike stay together.
+    ``limited`` gives the load beside each, none counted higher than a limit; ``seen`` is the highest limit of which the
+    requests can tell. From both is taken what is usual for a request. The effect goes on to ``seen``, unless squares are
+    clearly smaller where it ends before. The slope counts as far as it exceeds its noise (the positive-part estimator of
+    James and Stein, 1961).
+    """
+    found, load = _slope(strays, limited(seen), seen), limited(seen)
+    noise = found.error**2 * float(load @ load)
+    most, explained = seen, _explained(strays, load) + _CLEARER * noise
+    for limit in (share * seen for share in _SHARES):
+        load = limited(limit)
+        if load @ load > _TOLD * limit**2 * len(load) and _explained(strays, load) > explained:
+            most, explained = limit, _explained(strays, load)
+    if most < seen:
+        found = _slope(strays, limited(most), most)
+    slope, error = found.slope, found.error
+    return replace(found, slope=slope - error**2 / slope if abs(slope) > error else 0.0)
+
+
+def _explained(strays: np.ndarray, load: np.ndarray) -> float:
+    """How much smaller a slope over this load makes the sum of the squared strays."""
+    return float(load @ strays) ** 2 / float(load @ load)
+
+
+def _slope(strays: np.ndarray, load: np.ndarray, most: float) -> Haste:
+    """The slope by least squares.
+
+    The error leaves out a twentieth of the requests after the other (jackknife): in pieces of some seconds, neighbours that
+    a wandering pace makes alike stay together.
     """
     products = np.array([(x @ y, x @ x) for x, y in zip(_blocks(load), _blocks(strays), strict=True)])
     whole = products.sum(axis=0)
-    slope = float(whole[0] / whole[1])
     others = whole - products
     without = others[:, 0] / others[:, 1]
     error = math.sqrt((_BLOCKS - 1) / _BLOCKS * float(((without - without.mean()) ** 2).sum()))
-    return Haste(slope - error**2 / slope if abs(slope) > error else 0.0, error, most)
+    return Haste(float(whole[0] / whole[1]), error, most)
 
 
 def _blocks(values: np.ndarray) -> list[np.ndarray]:

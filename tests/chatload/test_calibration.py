@@ -230,10 +230,26 @@ def test_a_steady_rate_tells_no_haste():
 
 def test_chance_and_a_wandering_pace_are_hardly_haste():
     runs = [served(0.2, wandering=WANDERING, peak=3.0, seed=seed)[0] for seed in range(20)]
-    slopes = [calibrate(rows, LENGTHS, 1, 0.0, SECONDS).haste.slope for rows in runs]
-    assert slopes.count(0.0) >= 10
-    assert abs(np.mean(slopes)) < 0.1 * abs(HASTENING.slope)
-    assert max(map(abs, slopes)) < 0.5 * abs(HASTENING.slope)
+    found = [calibrate(rows, LENGTHS, 1, 0.0, SECONDS).haste for rows in runs]
+    changes = [np.log(one.at_full_load) for one in found]
+    assert changes.count(0.0) >= 10
+    assert abs(np.mean(changes)) < 0.1 * abs(np.log(HASTENING.at_full_load))
+    assert max(map(abs, changes)) < 0.5 * abs(np.log(HASTENING.at_full_load))
+
+
+def test_haste_ends_at_the_highest_load_that_was_seen():
+    found = calibrate(served(0.2, hastening=HASTENING, peak=3.0)[0], LENGTHS, 1, 0.0, SECONDS)
+    assert 0.5 / 0.006 < found.haste.most < 0.7 / 0.006
+    assert np.quantile(np.concatenate([found.idle_load, found.queued_load]), 0.9) == found.haste.most
+
+
+def test_haste_ends_where_its_effect_did():
+    truth = Haste(-0.006, 0.0, 0.3 / 0.006)
+    found = [
+        calibrate(served(0.2, hastening=truth, peak=3.0, seed=seed)[0], LENGTHS, 1, 0.0, SECONDS).haste for seed in range(5)
+    ]
+    assert [one.most for one in found] == pytest.approx([truth.most] * 5, rel=0.3)
+    assert [one.at_full_load for one in found] == pytest.approx([truth.at_full_load] * 5, rel=0.05)
 
 
 def test_haste_is_told_without_requests_back_to_back_too():

@@ -35,31 +35,59 @@ def test_a_load_varies_where_its_rate_does():
     assert varied(loads(BURSTS_S, 3), 3)
 
 
-def test_things_are_as_fast_after_more_than_full_load_as_after_full_load():
+def test_a_load_beyond_the_limit_changes_nothing_more():
     factors = Haste(-0.002, 0.0, 200.0).factors(np.array([0.0, 100.0, 200.0, 400.0, np.inf]))
     assert factors == pytest.approx(np.exp([0, -0.2, -0.4, -0.4, -0.4]))
     assert (NONE.factors(np.array([0.0, 1e9, np.inf])) == 1).all()
 
 
-def strayed() -> np.ndarray:
-    load = loads(BURSTS_S, 1)
+LOAD = loads(BURSTS_S, 1)
+SEEN = 90.0
+
+
+def limited(most: float) -> np.ndarray:
+    load = np.minimum(LOAD, most)
     return load - load.mean()
 
 
-def test_a_slope_is_found_within_its_error():
-    load = strayed()
-    noise = [0.2 * np.random.default_rng(seed).standard_normal(len(load)) for seed in range(40)]
-    found = [fit(-0.002 * load + one, load, 200.0) for one in noise]
-    assert all(one.most == 200.0 for one in found)
-    assert sum(abs(one.slope + 0.002) < 2 * one.error for one in found) >= 35
+def noises(count: int, size: float) -> list[np.ndarray]:
+    return [size * np.random.default_rng(seed).standard_normal(len(BURSTS_S)) for seed in range(count)]
+
+
+def effect(haste: Haste) -> tuple[float, float]:
+    """What the higher of the two rates changes against the lower, and its standard error."""
+    distance = min(80.0, haste.most) - min(20.0, haste.most)
+    return haste.slope * distance, haste.error * distance
+
+
+def test_an_effect_is_found_within_its_error():
+    found = [fit(-0.002 * limited(SEEN) + noise, limited, SEEN) for noise in noises(40, 0.2)]
+    assert sum(abs(of_load + 0.12) < 2 * error for of_load, error in map(effect, found)) >= 35
     drawn = [found[0].resampled(np.random.default_rng(seed)).slope for seed in range(400)]
     assert np.std(drawn) == pytest.approx(found[0].error, rel=0.15)
     assert np.mean(drawn) == pytest.approx(found[0].slope, rel=0.05)
 
 
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_the_load_at_which_an_effect_ends_is_found(share):
+    found = [fit(-0.004 * limited(share * SEEN) + noise, limited, SEEN) for noise in noises(20, 0.2)]
+    assert [one.most / SEEN for one in found] == pytest.approx([share] * len(found), abs=0.21)
+
+
+def test_an_effect_that_goes_on_is_hardly_seen_to_end():
+    found = [fit(-0.002 * limited(SEEN) + noise, limited, SEEN) for noise in noises(40, 0.2)]
+    assert sum(one.most == SEEN for one in found) >= 30
+
+
+def test_nothing_is_told_by_a_limit_below_all_loads():
+    load = 100 + limited(SEEN)
+    found = fit(-0.002 * (load - load.mean()), lambda most: np.minimum(load, most) - np.minimum(load, most).mean(), 300.0)
+    assert found.most == 300.0
+    assert found.slope == pytest.approx(-0.002)
+
+
 def test_noise_is_no_haste():
-    load = strayed()
-    found = [fit(np.random.default_rng(seed).standard_normal(len(load)), load, 200.0) for seed in range(100)]
+    found = [fit(noise, limited, SEEN) for noise in noises(100, 1.0)]
     assert sum(one.slope == 0 for one in found) >= 55
     assert max(abs(one.slope / one.error) for one in found) < 3
     assert all(one.error > 0 for one in found)
