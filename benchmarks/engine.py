@@ -286,6 +286,7 @@ def scale() -> list[Figure]:
             "two runs, and one run of two processes, over it", "", f"{over(apart, beside_one)}, {over(together, beside_one)}"
         ),
         *twice(1.8 * one),
+        *stands_still(),
     ]
 
 
@@ -313,6 +314,23 @@ def twice(offered: float, trials: int = 5) -> list[Figure]:
     return [
         Figure(f"{name}: share of arrivals answered", "1", middle(answered, "{:.6g}")),
         *(Figure(f"{name}: lag {percentile}, ms", "", middle(values)) for percentile, values in lags_ms.items()),
+    ]
+
+
+def stands_still(trials: int = 5) -> list[Figure]:
+    """How late a process is that only reads the clock: what a machine whose other core is busy takes from anybody."""
+    late: dict[str, list[dict[str, float]]] = {"idle": [], "busy": []}
+    for _ in range(trials):
+        for other, found in late.items():
+            with busy(SERVER_CORE) if other == "busy" else contextlib.nullcontext():
+                found.append(machine_lag_ms(1_000, 5)["only reads the clock"])
+    return [
+        Figure(
+            f"lag p99, p99.9 of a process that only reads the clock, the other core {other}, ms",
+            "",
+            ", ".join(middle([one[percentile] for one in found]) for percentile in ("p99", "p99.9")),
+        )
+        for other, found in late.items()
     ]
 
 

@@ -156,7 +156,7 @@ def _haste(found: Haste) -> str:
         return (
             f"the same as far as can be told (standard error {format_share(error)} for each {tenth:.3g}/s and worker more)"
         )
-    of = f"{'less' if change < 0 else 'more'} for each {tenth:.3g}/s and worker more"
+    of = f"{'less' if change < 0 else 'more'} for each {tenth:.3g}/s and worker more, to {found.most:.3g}"
     return f"{format_share(abs(change))} {of} (standard error {format_share(error)})"
 
 

@@ -32,7 +32,8 @@ TASK_EPOCHS = {"language": 2, "scope": 2, "urgency": 2, "act": 2}
 # What shapes weights and artefacts besides values: a change to one of these files makes what it built stale.
 TRAINING_SOURCES = ("training.py",)
 COMPILE_SOURCES = (
-    "artefact.py", "checkpoint.py", "buckets.py", "neuron.py", "cuda.py", "int8.py", "row_scales.py", "first_token.py"
+    "artefact.py", "checkpoint.py", "buckets.py", "neuron.py", "cuda.py", "int8.py", "row_scales.py", "first_token.py",
+    "mask.py",
 )  # fmt: skip
 ARCHIVE_SOURCES = ("archive.py",)
 LOWEST_SHOWN = 3

@@ -1,8 +1,9 @@
 """The first token's row: the head reads no other row of the last layer, so no other is computed.
 
 An encoder's activations have a row for each token, of which the classification head takes the first. Of the last layer's
-operators all but its attention treat each row by itself, and so need that row alone: for 12 tokens and 6 layers an eighth of
-all products is saved (BERT-base's shape: a sixteenth). The logits are the same.
+operators all but its attention treat each row by itself, and so need that row alone; attention asks for it with that row's
+query, of the keys and values of all. For 12 tokens and 6 layers an eighth of all products is saved (BERT-base's shape: a
+sixteenth). The logits are the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 # Operators whose result in a row depends on that row alone; of MatMul those with a constant.
 ROW_WISE = frozenset({"MatMul", "LayerNormalization", "Gelu", "FastGelu", "Add"})
+ATTENTION = "MultiHeadAttention"  # its result's row depends on that row of the query, and on all of its other inputs
 TOKENS = 1  # the axis of [1, tokens, width]
 BOUNDS = {"first_row_start": 0, "first_row_end": 1, "first_row_axis": TOKENS}
 
@@ -27,9 +29,9 @@ def keep_first_row(model: Any) -> int:
     cut: set[str] = set()
     nodes = []
     for node in graph.node:
-        wide = [name for name in node.input if name not in narrow] if node.output[0] in chain else []
-        nodes += [slice_node(name) for name in dict.fromkeys(wide) if name not in cut]
-        cut |= set(wide)
+        wide = row_wise_inputs(node) - narrow if node.output[0] in chain else set()
+        nodes += [slice_node(name) for name in dict.fromkeys(node.input) if name in wide - cut]
+        cut |= wide
         node.input[:] = [first_row_of(name) if name in wide else name for name in node.input]
         nodes.append(node)
     if cut:
@@ -39,23 +41,40 @@ def keep_first_row(model: Any) -> int:
 
 
 def chain_before_head(graph: Any) -> set[str]:
-    """Return the results of the row-wise operators that nobody reads but the head and one another."""
+    """Return the results of the row-wise operators that nobody reads but the head and one another, row by row."""
     head = next((node.output[0] for node in graph.node if takes_first_row(node, graph)), None)
     if head is None:
         return set()
-    # What reads a result, named by what it makes of it; the graph's own results are read by whoever runs it.
+    # What reads a result row by row, named by what it makes of it; "" reads all of it, as does whoever runs the graph.
     readers: dict[str, set[str]] = defaultdict(set, {given.name: {""} for given in graph.output})
     for node in graph.node:
         for name in node.input:
-            readers[name].add(node.output[0])
+            readers[name].add(node.output[0] if name in row_wise_inputs(node) or node.output[0] == head else "")
     constants = constants_of(graph)
     chain: set[str] = set()
     for node in reversed(graph.node):
-        alone = node.op_type in ROW_WISE and (node.op_type != "MatMul" or node.input[1] in constants)
+        alone = row_wise_inputs(node) and (node.op_type != "MatMul" or node.input[1] in constants)
         read_by = set().union(*(readers[name] for name in node.output if name))
         if alone and read_by and read_by <= chain | {head}:
             chain.add(node.output[0])
     return chain
+
+
+def row_wise_inputs(node: Any) -> set[str]:
+    """Return the inputs of which an operator needs for a row of its result that row alone."""
+    if node.op_type == ATTENTION:
+        return set(node.input[:1]) - set(node.input[1:])
+    return set(node.input) if node.op_type in ROW_WISE else set()
+
+
+def first_rows(graph: Any) -> set[str]:
+    """Return the tensors that hold the first row alone, in a graph that keeps it."""
+    found: set[str] = set()
+    for node in graph.node:
+        cut = node.op_type == "Slice" and list(node.input[1:]) == list(BOUNDS)
+        if cut or row_wise_inputs(node) & found or takes_first_row(node, graph):
+            found.update(node.output)
+    return found
 
 
 def takes_first_row(node: Any, graph: Any) -> bool:

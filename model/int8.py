@@ -21,11 +21,12 @@ import torch
 from cpu_model import ONNX_GRAPH, load_onnx
 
 from model.first_token import keep_first_row
+from model.mask import MASK, drop_mask
 from model.problem import BuildProblem
 from model.row_scales import scale_by_rows
 
 OPSET = 17  # row_scales.py writes the axes of ReduceMax as an attribute, which they are below 18
-INPUTS = ("ids", "mask", "types")
+INPUTS = ("ids", MASK, "types")
 TOLERANCE = 1e-3
 ROWS, BLOCKS = "int8-rows", "int8-blocks"
 BLOCK = 64  # values that share a scale; 32 is nearer to fp32 and a tenth slower, 128 the other way round
@@ -35,7 +36,7 @@ INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: multiply in int8
 def compile_int8(
     graph: Any, classifier: Any, probes: Iterable[tuple[torch.Tensor, ...]], precision: str, folder: Path
 ) -> list[str]:
-    """Write one graph that takes every length and return its name; precision is ROWS or BLOCKS.
+    """Write one graph that takes every length, without padding, and return its name; precision is ROWS or BLOCKS.
 
     The fp32 form of it must give the original's logits for each probe; int8 is judged by parity. Raises BuildProblem.
     """
@@ -94,7 +95,7 @@ def export(graph: Any, classifier: Any, example: tuple[torch.Tensor, ...], path:
 
 
 def fuse(config: Any, source: Path, path: Path) -> None:
-    """Write a graph with attention, layer normalisation and GELU as one operator each."""
+    """Write a graph with attention, layer normalisation and GELU as one operator each, for inputs without padding."""
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
@@ -112,6 +113,8 @@ def fuse(config: Any, source: Path, path: Path) -> None:
             opt_level=0,
             optimization_options=options,
         )
+        drop_mask(model.model)
+        model.prune_graph(allow_remove_graph_inputs=False)  # whoever runs it gives all three, in their order
         keep_first_row(model.model)
         model.save_model_to_file(str(path))
 

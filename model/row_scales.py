@@ -14,37 +14,54 @@ from typing import Any
 
 import numpy as np
 
-from model.first_token import set_nodes
+from model.first_token import first_rows, set_nodes
 
 STEPS = 127  # on either side of zero
 # Activations are unsigned with their zero in the middle: onnxruntime's product of signed ones takes ten times as long.
 ZERO = 128
+DEEPEST_GELU = 0.17  # no value of GELU is below its negative
+# Constants, by the names that the operators read them by.
+STEP, FLAT, DEEPEST = "row_scales_step", "row_scales_flat", "row_scales_deepest"
+ZERO_OF_PRODUCT, ZERO_OF_ONE = "row_scales_zero", "row_scales_zero_of_one"
 CONSTANTS: dict[str, np.ndarray] = {
-    "row_scales_step": np.array(1 / STEPS, np.float32),
-    "row_scales_zero": np.array(ZERO, np.uint8),
-    "row_scales_flat": np.array([-1], np.int64),
+    STEP: np.array(1 / STEPS, np.float32),
+    FLAT: np.array([-1], np.int64),
+    DEEPEST: np.array(DEEPEST_GELU, np.float32),
+    ZERO_OF_PRODUCT: np.array(ZERO, np.uint8),
+    ZERO_OF_ONE: np.array([ZERO], np.uint8),
 }
+ZEROS = "row_scales_zeros"  # as many as there are tokens
 
 
 def scale_by_rows(model: Any) -> int:
-    """Change an ONNX model's products of [1, rows, n] with weights [n, columns] to int8, in place; return how many."""
+    """Change an ONNX model's products of [1, rows, n] with weights [n, columns] to int8, in place; return how many.
+
+    The head's first product, of the first row, as well; the one that gives the logits stays in fp32.
+    """
     import onnx
 
     graph = model.graph
     weights = {given.name: given for given in graph.initializer if is_matrix(given)}
+    first, curved = first_rows(graph), {node.output[0] for node in graph.node if node.op_type == "Gelu"}
     constants = dict(CONSTANTS)
+    nodes, products, counted = [], 0, False
     quantized: set[str] = set()
-    nodes, products = [], 0
     for node in graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights:
+        of_head = is_heads(node, first, graph)
+        if not (node.op_type == "MatMul" or of_head) or node.input[1] not in weights:
             nodes.append(node)
             continue
-        rows, columns = node.input
+        rows, columns = node.input[:2]
         if rows not in quantized:  # query, key and value read the same
-            nodes += quantize(rows)
+            nodes += scale(rows, rows in curved)
+            if rows not in first and not counted:
+                nodes += zeros(rows)
+                counted = True
+            nodes.append(quantize(rows, rows in first))
             quantized.add(rows)
-        constants.update(quantize_columns(columns, onnx.numpy_helper.to_array(weights[columns])))
-        nodes.append(product(rows, columns, node))
+        values = onnx.numpy_helper.to_array(weights[columns])
+        constants.update(quantize_columns(columns, values.T if of_head else values))
+        nodes.append(product(node, rows in first))
         products += 1
     replace(graph, nodes, constants)
     return products
@@ -55,6 +72,19 @@ def is_matrix(constant: Any) -> bool:
     import onnx
 
     return len(constant.dims) == 2 and constant.data_type == onnx.TensorProto.FLOAT
+
+
+def is_heads(node: Any, first: set[str], graph: Any) -> bool:
+    """Tell whether an operator multiplies the first row by a linear layer's weights, and gives no result of the graph."""
+    attributes = {given.name: given for given in node.attribute}
+    return (
+        node.op_type == "Gemm"
+        and node.input[0] in first
+        and node.output[0] not in {given.name for given in graph.output}
+        and "transB" in attributes
+        and attributes["transB"].i == 1
+        and all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
+    )
 
 
 def replace(graph: Any, nodes: list[Any], constants: dict[str, np.ndarray]) -> None:
@@ -69,38 +99,82 @@ def replace(graph: Any, nodes: list[Any], constants: dict[str, np.ndarray]) -> N
             del graph.initializer[index]
 
 
-def quantize(rows: str) -> list[Any]:
-    """Return the operators that make of activations [1, rows, n] the same in uint8, and a scale for each row.
+def scale(rows: str, curved: bool) -> list[Any]:
+    """Return the operators that find a scale for each row of activations [1, rows, n]: as a column, and flat.
 
+    Of what GELU gave (``curved``) the largest value is the largest in size, unless that is less than GELU goes below zero.
     A row of zeros has the scale 0, which makes zeros of whatever integers stand for it.
     """
+    from onnx import helper
+
+    size, largest, column = f"{rows}_size", f"{rows}_largest", scale_of(rows)
+    if curved:
+        find = [
+            helper.make_node("ReduceMax", [rows], [size], axes=[-1], keepdims=1),
+            helper.make_node("Clip", [size, DEEPEST], [largest]),
+        ]
+    else:
+        find = [
+            helper.make_node("Abs", [rows], [size]),
+            helper.make_node("ReduceMax", [size], [largest], axes=[-1], keepdims=1),
+        ]
+    return [
+        *find,
+        helper.make_node("Mul", [largest, STEP], [column]),
+        helper.make_node("Reshape", [column, FLAT], [flat_scale_of(rows)]),
+    ]
+
+
+def zeros(rows: str) -> list[Any]:
+    """Return the operators that make the zero points, as many as these activations have rows."""
     from onnx import helper, numpy_helper
 
-    def made(what: str) -> str:
-        return f"{rows}_{what}"
-
-    zero = numpy_helper.from_array(np.array([ZERO], np.uint8))
+    count, zero = f"{rows}_count", numpy_helper.from_array(np.array([ZERO], np.uint8))
     return [
-        helper.make_node("Abs", [rows], [made("size")]),
-        helper.make_node("ReduceMax", [made("size")], [made("largest")], axes=[-1], keepdims=1),
-        helper.make_node("Mul", [made("largest"), "row_scales_step"], [made("scale")]),
-        helper.make_node("Reshape", [made("scale"), "row_scales_flat"], [made("scale_flat")]),
-        helper.make_node("Shape", [made("scale_flat")], [made("count")]),
-        helper.make_node("ConstantOfShape", [made("count")], [made("zeros")], value=zero),
-        helper.make_node("QuantizeLinear", [rows, made("scale_flat"), made("zeros")], [made("int8")], axis=1),
+        helper.make_node("Shape", [flat_scale_of(rows)], [count]),
+        helper.make_node("ConstantOfShape", [count], [ZEROS], value=zero),
     ]
+
+
+def quantize(rows: str, one: bool) -> Any:
+    """Return the operator that makes of activations the same in uint8."""
+    from onnx import helper
+
+    inputs = [rows, flat_scale_of(rows), ZERO_OF_ONE if one else ZEROS]
+    return helper.make_node("QuantizeLinear", inputs, [int8_of(rows)], axis=1)
 
 
 def quantize_columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     """Return weights [n, columns] in int8 and the scale of each column, by the names that `product` reads."""
     scales = (np.abs(values).max(axis=0) / STEPS).astype(np.float32)
     steps = np.where(scales > 0, scales, 1)  # a column of zeros
-    return {f"{name}_int8": np.rint(values / steps).astype(np.int8), f"{name}_scale": scales}
+    return {int8_of(name): np.ascontiguousarray(np.rint(values / steps).astype(np.int8)), scale_of(name): scales}
 
 
-def product(rows: str, columns: str, node: Any) -> Any:
-    """Return the product in int8 that takes a node's place."""
+def product(node: Any, one: bool) -> Any:
+    """Return the product in int8 that takes a node's place, its addition included where it has one.
+
+    The scale of ``one`` row is given flat: a single number is multiplied with before the addition, a column after it.
+    """
     from onnx import helper
 
-    inputs = [f"{rows}_int8", f"{columns}_int8", f"{rows}_scale", f"{columns}_scale", "row_scales_zero"]
+    rows, columns, *addend = node.input
+    of_rows = flat_scale_of(rows) if one else scale_of(rows)
+    inputs = [int8_of(rows), int8_of(columns), of_rows, scale_of(columns), ZERO_OF_PRODUCT]
+    inputs += ["", *addend] if addend else []  # no zero point for the columns
     return helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), name=node.name, domain="com.microsoft")
+
+
+def int8_of(name: str) -> str:
+    """Return what the integers of a tensor are called."""
+    return f"{name}_int8"
+
+
+def scale_of(name: str) -> str:
+    """Return what the scales of a tensor are called."""
+    return f"{name}_scale"
+
+
+def flat_scale_of(name: str) -> str:
+    """Return what the scales of some activations are called where they have one dimension."""
+    return f"{name}_scale_flat"

@@ -74,8 +74,8 @@ def test_a_worker_that_load_makes_faster_is_forecast_so():
     [
         (NONE, "not told by a steady load"),
         (Haste(0.0, 0.0005, 200.0), "the same as far as can be told (standard error 1 % for each 20/s and worker more)"),
-        (Haste(-0.001, 0.0005, 200.0), "1.98 % less for each 20/s and worker more (standard error 1 %)"),
-        (Haste(0.001, 0.0005, 200.0), "2.02 % more for each 20/s and worker more (standard error 1 %)"),
+        (Haste(-0.001, 0.0005, 200.0), "1.98 % less for each 20/s and worker more, to 200 (standard error 1 %)"),
+        (Haste(0.001, 0.0005, 200.0), "2.02 % more for each 20/s and worker more, to 200 (standard error 1 %)"),
     ],
 )
 def test_the_report_says_what_a_load_changes(hastening, line):

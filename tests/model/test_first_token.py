@@ -30,7 +30,7 @@ def test_the_last_layer_s_row_wise_operators_see_one_row(exported, tmp_path):
     narrow = [node for node in fused.graph.node if any(name.endswith("_first_row") for name in node.input)]
     assert {node.op_type for node in narrow} == {"MatMul", "Add"}
     int8.check(
-        artefact.Graph(classifier).eval(), tmp_path / "fused.onnx", [artefact.probe(5, 9, 0), artefact.probe(3, 3, 0)]
+        artefact.Graph(classifier).eval(), tmp_path / "fused.onnx", [artefact.probe(9, 9, 0), artefact.probe(3, 3, 0)]
     )
 
 
@@ -103,6 +103,41 @@ def test_a_row_that_somebody_else_reads_too_stays_whole():
         helper.make_node("Sub", ["first", "mean"], ["logits"]),
     ]
     model = encoder(head)
+    before = answer(model)
+    assert keep_first_row(model) == 0
+    np.testing.assert_array_equal(answer(model), before)
+
+
+def attended(key: str = "rows"):
+    """A graph whose one layer is attention, and a head that takes the first row."""
+    products = [helper.make_node("MatMul", ["rows", f"{name}_weight"], [name]) for name in ("query", "key", "value")]
+    inputs = ["query", "query" if key == "query" else "key", "value"]
+    attention = helper.make_node("MultiHeadAttention", inputs, ["hidden"], num_heads=2, domain="com.microsoft")
+    model = encoder([take("index")])
+    del model.graph.node[:2]
+    for position, node in enumerate([*products, attention]):
+        model.graph.node.insert(position, node)
+    generator = np.random.default_rng(3)
+    for name in ("query", "key", "value"):
+        weight = generator.normal(size=(WIDTH, WIDTH)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, f"{name}_weight"))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
+def test_attention_asks_with_the_first_row_for_keys_and_values_of_all():
+    model = attended()
+    before = answer(model)
+    assert keep_first_row(model) == 2
+    inputs = {node.output[0]: list(node.input) for node in model.graph.node}
+    assert inputs["query"] == ["rows_first_row", "query_weight"]
+    assert inputs["key"] == ["rows", "key_weight"]
+    assert inputs["value"] == ["rows", "value_weight"]
+    np.testing.assert_allclose(answer(model), before, rtol=1e-5)
+
+
+def test_a_query_that_is_the_key_as_well_stays_whole():
+    model = attended(key="query")
     before = answer(model)
     assert keep_first_row(model) == 0
     np.testing.assert_array_equal(answer(model), before)

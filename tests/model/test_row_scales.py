@@ -11,29 +11,38 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from model import int8
+from model.first_token import keep_first_row
 from model.problem import BuildProblem
-from model.row_scales import STEPS, scale_by_rows
+from model.row_scales import DEEPEST_GELU, STEPS, scale_by_rows
 
 WIDTH, COLUMNS = 24, 8
+PRODUCT = helper.make_node("MatMul", ["rows", "weights"], ["products"])
+
+
+def graph_of(nodes, *constants, result="products"):
+    """A model that reads activations "rows" [1, tokens, WIDTH], with these operators and constants."""
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "tokens", WIDTH])
+    found = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
+    constants = [onnx.numpy_helper.from_array(values, name) for name, values in constants]
+    graph = helper.make_graph(nodes, "graph", [rows], [found], constants)
+    opsets = [helper.make_opsetid("", int8.OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def run(model, rows):
+    """What the engine makes of activations [n, WIDTH]."""
+    options = cpu_model.session_options(threads=1)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"rows": rows[None]})[0][0]
 
 
 def multiplied(rows, weights):
-    """The products of activations [n, WIDTH] and weights [WIDTH, COLUMNS] in int8, and the weights that were used."""
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "weights"], ["products"])],
-        "product",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "tokens", WIDTH])],
-        [helper.make_tensor_value_info("products", TensorProto.FLOAT, [1, "tokens", COLUMNS])],
-        [onnx.numpy_helper.from_array(weights, "weights")],
-    )
-    opsets = [helper.make_opsetid("", int8.OPSET), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    """The products in int8 of activations [n, WIDTH] and weights [WIDTH, COLUMNS], and the weights that were used."""
+    model = graph_of([PRODUCT], ("weights", weights))
     assert scale_by_rows(model) == 1
     values = {given.name: onnx.numpy_helper.to_array(given) for given in model.graph.initializer}
     assert "weights" not in values
-    options = cpu_model.session_options(threads=1)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"rows": rows[None]})[0][0], values["weights_int8"] * values["weights_scale"]
+    return run(model, rows), values["weights_int8"] * values["weights_scale"]
 
 
 def drawn(seed, magnitudes, shape):
@@ -59,6 +68,75 @@ def test_a_product_is_as_near_as_half_a_step_of_its_row_and_of_its_column_allow(
     assert (np.abs(found - wide @ weights) <= allowed + room).all()
 
 
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), MAGNITUDES)
+def test_what_gelu_gave_is_as_near_though_only_its_largest_value_is_sought(seed, magnitudes):
+    given_rows = drawn(seed, magnitudes, (len(magnitudes), WIDTH))
+    weights = drawn(seed + 1, [0] * COLUMNS, (COLUMNS, WIDTH)).T.copy()
+    gelu = helper.make_node("Gelu", ["rows"], ["curved"], domain="com.microsoft")
+    product = helper.make_node("MatMul", ["curved", "weights"], ["products"])
+    rows = run(graph_of([gelu], result="curved"), given_rows)
+    model = graph_of([gelu, product], ("weights", weights))
+    assert scale_by_rows(model) == 1
+    used = np.rint(weights / (column_step := np.abs(weights).max(axis=0) / STEPS)) * column_step
+    row_step = np.maximum(np.abs(rows).max(axis=1), DEEPEST_GELU) / STEPS
+    allowed = np.outer(row_step, np.abs(used).sum(axis=0)) / 2
+    room = 1e-5 * np.outer(np.abs(rows).sum(axis=1), np.abs(weights).max(axis=0)) + 1e-6
+    assert (np.abs(run(model, given_rows) - rows @ used) <= allowed + room).all()
+
+
+def head(attributes, columns=COLUMNS):
+    """A linear layer of the first row, with what comes after it: the model, its weights and its addends."""
+    weights, addends = drawn(5, [0] * columns, (columns, WIDTH)), drawn(6, [1], (1, columns))[0]
+    nodes = [
+        helper.make_node("Gather", ["rows", "index"], ["first"], axis=1),
+        helper.make_node("Gemm", ["first", "weights", "addends"], ["pooled"], **attributes),
+        helper.make_node("Tanh", ["pooled"], ["products"]),
+    ]
+    return graph_of(nodes, ("weights", weights), ("addends", addends), ("index", np.array(0))), weights, addends
+
+
+def test_the_head_multiplies_in_int8_and_adds_what_it_added():
+    model, weights, addends = head({"transB": 1})
+    rows = drawn(7, [-1, 0, 1], (3, WIDTH))
+    expected = np.tanh(rows[0] @ weights.T + addends)
+    assert run(model, rows) == pytest.approx(expected, abs=1e-5)
+    assert scale_by_rows(model) == 1
+    found = run(model, rows)
+    assert found == pytest.approx(expected, abs=0.02)
+    assert (found != expected).any()
+
+
+@pytest.mark.parametrize("attributes", [{}, {"transB": 1, "alpha": 2.0}, {"transB": 1, "beta": 0.5}], ids=str)
+def test_a_head_of_another_kind_stays_in_fp32(attributes):
+    model, _, _ = head(attributes, columns=WIDTH)
+    assert scale_by_rows(model) == 0
+
+
+def test_the_product_that_gives_the_logits_stays_in_fp32():
+    model, _, _ = head({"transB": 1})
+    del model.graph.node[2]
+    model.graph.node[1].output[0] = "products"
+    assert scale_by_rows(model) == 0
+
+
+def test_the_first_row_alone_and_all_rows_are_scaled_beside_each_other():
+    square = drawn(8, [0] * WIDTH, (WIDTH, WIDTH)) / 5
+    nodes = [
+        helper.make_node("MatMul", ["rows", "square"], ["mixed"]),
+        helper.make_node("Sub", ["rows", "mixed"], ["hidden"]),  # not row-wise by itself, as attention
+        helper.make_node("MatMul", ["hidden", "square"], ["last"]),
+        helper.make_node("Gather", ["last", "index"], ["products"], axis=1),
+    ]
+    model = graph_of(nodes, ("square", square), ("index", np.array(0)))
+    rows = drawn(9, [0] * 4, (4, WIDTH))
+    expected = run(model, rows)
+    assert keep_first_row(model) == 1
+    assert scale_by_rows(model) == 2
+    assert [node.op_type for node in model.graph.node].count("ConstantOfShape") == 1
+    assert run(model, rows) == pytest.approx(expected, abs=0.1)
+
+
 def test_a_row_with_an_outlier_changes_no_other():
     rows, weights = drawn(1, [0] * 5, (5, WIDTH)), drawn(2, [0] * COLUMNS, (COLUMNS, WIDTH)).T.copy()
     calm, _ = multiplied(rows, weights)
@@ -78,9 +156,7 @@ def test_rows_and_columns_of_zeros_give_zeros():
 
 
 def test_a_graph_without_products_cannot_be_built_in_int8(tmp_path):
-    tokens = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "tokens", WIDTH]) for name in ("rows", "sums")]
-    graph = helper.make_graph([helper.make_node("Add", ["rows", "rows"], ["sums"])], "sum", tokens[:1], tokens[1:])
-    onnx.save(helper.make_model(graph), tmp_path / "sum.onnx")
+    onnx.save(graph_of([helper.make_node("Add", ["rows", "rows"], ["sums"])], result="sums"), tmp_path / "sum.onnx")
     with pytest.raises(BuildProblem, match="no matrix product was found"):
         int8.quantize_rows(tmp_path / "sum.onnx", tmp_path / "int8.onnx")
 
@@ -98,7 +174,8 @@ def test_the_engine_runs_the_operators_that_were_chosen(tmp_path, kind):
     folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned", tiny.tiny_checkpoint(tmp_path / kind, kind))
     nodes, constants = as_run(folder, cpu_model.session_options(threads=1))
     found = [node.op_type for node in nodes]
-    assert found.count("MatMulIntegerToFloat") == 6  # query, key, value, attention's output, two of the feed-forward
+    # Query, key, value, attention's output, two of the feed-forward, and the head's first.
+    assert found.count("MatMulIntegerToFloat") == 7
     assert "LayerNormalization" in found
     assert not {"SkipLayerNormalization", "BiasGelu"} & set(found)
     assert not [node.name for node in nodes if node.op_type == "MatMul" and set(node.input) & set(constants)]
@@ -122,4 +199,4 @@ def test_the_option_against_overflow_has_its_whole_effect(tmp_path, monkeypatch)
 def test_with_vnni_products_take_the_weights_that_are_fast(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": ["avx_vnni"]})
     folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned")
-    assert product_types(folder, cpu_model.session_options(threads=1)) == [TensorProto.INT8] * 6
+    assert product_types(folder, cpu_model.session_options(threads=1)) == [TensorProto.INT8] * 7
