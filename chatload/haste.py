@@ -1,8 +1,9 @@
 """Haste: how the time in a worker follows the load of the last moments, whatever the worker's own rest and queue.
 
 TorchServe with MiniLM took 6 to 10 % less for a request in each 5 s at 60 % of its full load than in the 5 s at 20 % before
-and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second (decision 0413). The load is
-told by arrivals: these do not depend on how fast a worker is, as its own busy time would.
+and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine most of
+that had come with the first third of full load, so where it ends is found as well (decision 0413). The load is told by
+arrivals: these do not depend on how fast a worker is, as its own busy time would.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _VARIED = 4.0  # times the variance of Poisson arrivals
 _BLOCKS = 20
 # Of the highest load seen: where its effect may end. At less, the few requests after less load would decide.
 _SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_CLEARER = 4.0  # times the noise: chance alone explains as much in one of twenty cases
-_TOLD = 1e-6  # of a limit's square: less variance than that is rounding
+_CLEARER = 4.0  # times the noise: chance alone explains so much in one of twenty cases
+_TOLD = 1e-6  # of a limit's square
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,19 @@ def fit(strays: np.ndarray, limited: Callable[[float], np.ndarray], seen: float)
     James and Stein, 1961).
     """
     found, load = _slope(strays, limited(seen), seen), limited(seen)
-    noise = found.error**2 * float(load @ load)
-    most, explained = seen, _explained(strays, load) + _CLEARER * noise
-    for limit in (share * seen for share in _SHARES):
-        load = limited(limit)
-        if load @ load > _TOLD * limit**2 * len(load) and _explained(strays, load) > explained:
-            most, explained = limit, _explained(strays, load)
-    if most < seen:
-        found = _slope(strays, limited(most), most)
+    noise = found.error**2 * float(load @ load)  # what a slope explains where there is none, on average
+    best = _explained(strays, load) + _CLEARER * noise
+    for most in (share * seen for share in _SHARES):
+        load = limited(most)
+        if _varies(load, most) and _explained(strays, load) > best:
+            found, best = _slope(strays, load, most), _explained(strays, load)
     slope, error = found.slope, found.error
     return replace(found, slope=slope - error**2 / slope if abs(slope) > error else 0.0)
+
+
+def _varies(load: np.ndarray, most: float) -> bool:
+    """Whether there is more of a load than rounding, once what is usual is taken from one limited to ``most``."""
+    return bool(load @ load > _TOLD * most**2 * len(load))
 
 
 def _explained(strays: np.ndarray, load: np.ndarray) -> float:
