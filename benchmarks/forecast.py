@@ -108,7 +108,7 @@ def again(folder: Path) -> None:
         )
         seen = measured["summary"]["latency_ms"]["p99"]
         cells = [f"{rate:.0f}/s", *map(spread, [said, *others, seen]), *against(said, seen)]
-        over_all = f"{found.haste.slope * found.haste.most:.2f} ({found.haste.error * found.haste.most:.2f})"
+        over_all = f"{found.haste.full_s * 1e3:.2f} ms ({found.haste.error_s * found.haste.most * 1e3:.2f})"
         pace = over_all, f"{math.sqrt(found.wander.variance):.1%}"
         print(f"| {' | '.join([*cells, *pace])} |")
 

@@ -124,7 +124,7 @@ class Calibration:
         if min(np.count_nonzero(self.later), np.count_nonzero(~self.later)) < _FEWEST_BACK_TO_BACK:
             return 1.0
         terms = np.column_stack([np.ones(len(self.queued_s)), self.queued_letters])
-        queued_s = self.queued_s / self.haste.factors(self.queued_load)
+        queued_s = self.queued_s - self.haste.added_s(self.queued_load)
         usual_s = terms @ np.linalg.lstsq(terms, queued_s)[0]  # least squares also where all lengths are the same
         strays = (queued_s - usual_s) / queued_s.mean()
         later, first = strays[self.later], strays[~self.later]
@@ -141,7 +141,7 @@ class Calibration:
     def busy_s(self) -> float:
         """The mean time in a worker that does not rest: that of full load."""
         times_s, load = (self.swinging_s, self.queued_load) if self.separated else (self.occupied_s, self.idle_load)
-        return float((times_s * self.haste.at_full_load / self.haste.factors(load)).mean())
+        return float((times_s - self.haste.added_s(load)).mean()) + self.haste.full_s
 
     @property
     def full_load(self) -> float:
@@ -160,11 +160,11 @@ class Calibration:
 
         They are those of a machine whose pace does not wander, without any load before.
         """
-        occupied_s, rests_s = _calmed(self.occupied_s, self.idle_calm) / self.haste.factors(self.idle_load), self.rests_s
+        occupied_s, rests_s = _calmed(self.occupied_s, self.idle_calm) - self.haste.added_s(self.idle_load), self.rests_s
         if not self.separated:
             return simulation.Service(generator.choice(occupied_s, size=(1, count)))
         group = self.rest_group
-        swinging_s = _calmed(self.swinging_s, self.queued_calm) / self.haste.factors(self.queued_load)
+        swinging_s = _calmed(self.swinging_s, self.queued_calm) - self.haste.added_s(self.queued_load)
         states = [
             swinging_s,
             swinging_s / self.swing,
@@ -172,9 +172,9 @@ class Calibration:
         ]
         return simulation.Service(np.array([generator.choice(times_s, size=count) for times_s in states]), rests_s.tolist())
 
-    def pace(self, moments_s: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """How many times as long such times take on one instance that gets arrivals at ``moments_s``."""
-        return self.wander.factors(moments_s, generator) * self.haste.factors(haste.loads(moments_s, self.workers))
+    def pace(self, moments_s: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """What is added to such times on one instance that gets arrivals at ``moments_s``, and how many times it takes."""
+        return self.haste.added_s(haste.loads(moments_s, self.workers)), self.wander.factors(moments_s, generator)
 
     def resampled(self, generator: np.random.Generator) -> Calibration:
         """Another run as this one could have been (bootstrap): the same number of requests of each kind, drawn anew."""
@@ -295,28 +295,28 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
 def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray, varied: bool) -> Calibration:
     """The same with its wander, what frees each time of that, and its haste, where the load is one that ``varied``."""
     moments_s = np.concatenate([idle_sent_s, queued_sent_s])
-    load, strays = np.concatenate([found.idle_load, found.queued_load]), _strays(found, _logarithms(found))
     order = np.argsort(moments_s, kind="stable")
+    times_s, load = _in_workers_s(found), np.concatenate([found.idle_load, found.queued_load])
 
     def limited(most: float) -> np.ndarray:
-        return _strays(found, np.minimum(load, most))
+        return _strays(found, np.minimum(load, most))[order]
 
     hastening = haste.NONE
     if varied:
         # More than full load was not seen for longer than a queue lasts.
         seen = min(1 / found.busy_s, float(np.quantile(load, _SEEN)))
-        hastening = haste.fit(strays[order], lambda most: limited(most)[order], seen)
-    strays = strays - hastening.slope * limited(hastening.most)
+        hastening = haste.fit(_winsorised(_strays(found, times_s))[order], limited, seen)
+    unloaded_s = np.maximum(times_s - hastening.added_s(load), _SHORTEST * times_s.mean())
+    strays = _strays(found, np.log(unloaded_s))
     wandering = wander.fit(moments_s[order], strays[order])
     left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0
     idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(idle_sent_s)])
     return replace(found, haste=hastening, wander=wandering, idle_calm=idle_calm, queued_calm=queued_calm)
 
 
-def _logarithms(found: Calibration) -> np.ndarray:
-    """Those of the times in a worker; first of the requests that found it idle."""
-    times_s = np.concatenate([found.occupied_s, found.queued_s])
-    return np.log(np.maximum(times_s, _SHORTEST * times_s.mean()))
+def _in_workers_s(found: Calibration) -> np.ndarray:
+    """The times in a worker; first of the requests that found it idle."""
+    return np.concatenate([found.occupied_s, found.queued_s])
 
 
 def _strays(found: Calibration, values: np.ndarray) -> np.ndarray:

@@ -148,16 +148,14 @@ def _pace(found: Wander) -> str:
 
 
 def _haste(found: Haste) -> str:
-    if not found.error:
+    if not found.error_s:
         return "not told by a steady load"
     tenth = found.most / 10
-    change, error = math.expm1(found.slope * tenth), found.error * tenth
-    if not change:
-        return (
-            f"the same as far as can be told (standard error {format_share(error)} for each {tenth:.3g}/s and worker more)"
-        )
-    of = f"{'less' if change < 0 else 'more'} for each {tenth:.3g}/s and worker more, to {found.most:.3g}"
-    return f"{format_share(abs(change))} {of} (standard error {format_share(error)})"
+    change_ms, error_ms = found.slope_s * tenth * 1e3, found.error_s * tenth * 1e3
+    if not change_ms:
+        return f"the same as far as can be told (standard error {error_ms:.3g} ms for each {tenth:.3g}/s and worker more)"
+    of = f"{'less' if change_ms < 0 else 'more'} for each {tenth:.3g}/s and worker more, to {found.most:.3g}"
+    return f"{abs(change_ms):.3g} ms {of} (standard error {error_ms:.3g})"
 
 
 def _by_rest_ms(calibration: Calibration) -> list[tuple[float, float]]:

@@ -1,9 +1,10 @@
 """Haste: how the time in a worker follows the load of the last moments, whatever the worker's own rest and queue.
 
 TorchServe with MiniLM took 6 to 10 % less for a request in each 5 s at 60 % of its full load than in the 5 s at 20 % before
-and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine most of
-that had come with the first third of full load, so where it ends is found as well (decision 0413). The load is told by
-arrivals: these do not depend on how fast a worker is, as its own busy time would.
+and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine a long
+utterance gained as many milliseconds as a short one, and most of them with the first third of full load, so where it ends is
+found as well (decision 0413). The load is told by arrivals: these do not depend on how fast a worker is, as its own busy
+time would.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ _TOLD = 1e-6  # of a limit's square
 
 @dataclass(frozen=True)
 class Haste:
-    """``slope``: what one arrival a second and worker more adds to the logarithm of a time there; below 0 it is faster.
+    """``slope_s``: what one arrival a second and worker more adds to a time there, in seconds; below 0 it is faster.
 
-    ``error`` is its standard error. A load beyond ``most``, arrivals a second and worker, changes nothing more.
+    ``error_s`` is its standard error. A load beyond ``most``, arrivals a second and worker, changes nothing more.
     """
 
-    slope: float
-    error: float
+    slope_s: float
+    error_s: float
     most: float
 
-    def factors(self, load: np.ndarray) -> np.ndarray:
-        """How many times as long as without any load things take after such loads (arrivals a second and worker)."""
-        return np.exp(self.slope * np.minimum(load, self.most))
+    def added_s(self, load: np.ndarray) -> np.ndarray:
+        """What such loads (arrivals a second and worker) add to a time without any."""
+        return self.slope_s * np.minimum(load, self.most)
 
     @property
-    def at_full_load(self) -> float:
-        """The factor at the highest load that changes anything."""
-        return math.exp(self.slope * self.most)
+    def full_s(self) -> float:
+        """What full load adds."""
+        return self.slope_s * self.most
 
     def resampled(self, generator: np.random.Generator) -> Haste:
         """As another calibration could have shown it."""
-        return replace(self, slope=self.slope + self.error * float(generator.standard_normal()))
+        return replace(self, slope_s=self.slope_s + self.error_s * float(generator.standard_normal()))
 
 
 NONE = Haste(0.0, 0.0, 0.0)
@@ -66,23 +67,24 @@ def varied(load: np.ndarray, workers: int) -> bool:
     return bool(load.var() > _VARIED * load.mean() / (2 * MEMORY_S * workers))
 
 
-def fit(strays: np.ndarray, limited: Callable[[float], np.ndarray], seen: float) -> Haste:
-    """The haste behind ``strays``, logarithms of what took longer or shorter, in order of time.
+def fit(strays_s: np.ndarray, limited: Callable[[float], np.ndarray], seen: float) -> Haste:
+    """The haste behind ``strays_s``, by which times were longer or shorter, in order of time.
 
     ``limited`` gives the load beside each, none counted higher than a limit; ``seen`` is the highest limit of which the
     requests can tell. From both is taken what is usual for a request. The effect goes on to ``seen``, unless squares are
     clearly smaller where it ends before. The slope counts as far as it exceeds its noise (the positive-part estimator of
     James and Stein, 1961).
     """
-    found, load = _slope(strays, limited(seen), seen), limited(seen)
-    noise = found.error**2 * float(load @ load)  # what a slope explains where there is none, on average
-    best = _explained(strays, load) + _CLEARER * noise
+    load = limited(seen)
+    found = _slope(strays_s, load, seen)
+    noise = found.error_s**2 * float(load @ load)  # what a slope explains where there is none, on average
+    best = _explained(strays_s, load) + _CLEARER * noise
     for most in (share * seen for share in _SHARES):
         load = limited(most)
-        if _varies(load, most) and _explained(strays, load) > best:
-            found, best = _slope(strays, load, most), _explained(strays, load)
-    slope, error = found.slope, found.error
-    return replace(found, slope=slope - error**2 / slope if abs(slope) > error else 0.0)
+        if _varies(load, most) and _explained(strays_s, load) > best:
+            found, best = _slope(strays_s, load, most), _explained(strays_s, load)
+    slope_s, error_s = found.slope_s, found.error_s
+    return replace(found, slope_s=slope_s - error_s**2 / slope_s if abs(slope_s) > error_s else 0.0)
 
 
 def _varies(load: np.ndarray, most: float) -> bool:
@@ -90,18 +92,18 @@ def _varies(load: np.ndarray, most: float) -> bool:
     return bool(load @ load > _TOLD * most**2 * len(load))
 
 
-def _explained(strays: np.ndarray, load: np.ndarray) -> float:
-    """How much smaller a slope over this load makes the sum of the squared strays."""
-    return float(load @ strays) ** 2 / float(load @ load)
+def _explained(strays_s: np.ndarray, load: np.ndarray) -> float:
+    """How much smaller a slope over this load makes the sum of squares."""
+    return float(load @ strays_s) ** 2 / float(load @ load)
 
 
-def _slope(strays: np.ndarray, load: np.ndarray, most: float) -> Haste:
+def _slope(strays_s: np.ndarray, load: np.ndarray, most: float) -> Haste:
     """The slope by least squares.
 
     The error leaves out a twentieth of the requests after the other (jackknife): in pieces of some seconds, neighbours that
     a wandering pace makes alike stay together.
     """
-    products = np.array([(x @ y, x @ x) for x, y in zip(_blocks(load), _blocks(strays), strict=True)])
+    products = np.array([(x @ y, x @ x) for x, y in zip(_blocks(load), _blocks(strays_s), strict=True)])
     whole = products.sum(axis=0)
     others = whole - products
     without = others[:, 0] / others[:, 1]

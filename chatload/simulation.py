@@ -15,8 +15,9 @@ from heapq import heappop, heappush, heapreplace
 
 import numpy as np
 
-# How many times as long things take on one instance at each of the moments at which it gets arrivals.
-Pace = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+# For each of the moments at which one instance gets arrivals: the seconds that are added to what things take there, and how
+# many times as long that takes.
+Pace = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 
@@ -56,14 +57,14 @@ class Service:
         """The same for some of the arrivals."""
         return Service(self.times_s[:, which], self.rests_s)
 
-    def times(self, factors: np.ndarray) -> Service:
-        """The same on a machine whose pace makes each arrival take so many times as long."""
-        return Service(self.times_s * factors, self.rests_s)
+    def at(self, added_s: np.ndarray, factors: np.ndarray) -> Service:
+        """The same at a pace that adds so many seconds to each arrival's time, and makes it so many times as long."""
+        return Service(np.maximum(self.times_s + added_s, 0.0) * factors, self.rests_s)
 
 
-def even(moments_s: np.ndarray, _generator: np.random.Generator) -> np.ndarray:
+def even(moments_s: np.ndarray, _generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The pace of a machine that has but one."""
-    return np.ones(len(moments_s))
+    return np.zeros(len(moments_s)), np.ones(len(moments_s))
 
 
 def latencies_s(arrivals_s: np.ndarray, service: Service, instance: Instance) -> np.ndarray:
@@ -88,7 +89,7 @@ def fleet_latencies_s(
     Each goes at a ``pace`` of its own.
     """
     if instances == 1:
-        return latencies_s(arrivals_s, service.times(pace(arrivals_s, generator)), instance)
+        return latencies_s(arrivals_s, service.at(*pace(arrivals_s, generator)), instance)
     if routing == "least-outstanding":
         return _least_outstanding_s(arrivals_s, service, instance, instances, generator, pace)
     count = len(arrivals_s)
@@ -96,8 +97,8 @@ def fleet_latencies_s(
     found_s = np.empty(count)
     for number in range(instances):
         mine = chosen == number
-        factors = pace(arrivals_s[mine], generator)
-        found_s[mine] = latencies_s(arrivals_s[mine], service.of(mine).times(factors), instance)
+        paced = service.of(mine).at(*pace(arrivals_s[mine], generator))
+        found_s[mine] = latencies_s(arrivals_s[mine], paced, instance)
     return found_s
 
 
@@ -140,7 +141,7 @@ def _least_outstanding_s(
     leaving: list[tuple[float, int]] = []
     lots = generator.random(len(arrivals_s)).tolist()
     # A pace is known as often as an instance gets an arrival.
-    paces = [pace(arrivals_s[::instances], generator).tolist() for _ in range(instances)]
+    paces = [list(zip(*pace(arrivals_s[::instances], generator), strict=True)) for _ in range(instances)]
     found_s = []
     for number, (at_s, for_s, lot) in enumerate(zip(arrivals_s.tolist(), service.by_arrival(), lots, strict=True)):
         while leaving and leaving[0][0] <= at_s:
@@ -148,8 +149,9 @@ def _least_outstanding_s(
         fewest = min(outstanding)
         equals = [which for which, count in enumerate(outstanding) if count == fewest]
         chosen = equals[int(lot * len(equals))]
-        factor = paces[chosen][number // instances]
-        latency_s = queues[chosen](at_s, [time_s * factor for time_s in for_s]) - at_s + instance.pass_s
+        added_s, factor = paces[chosen][number // instances]
+        paced_s = [max(time_s + added_s, 0.0) * factor for time_s in for_s]
+        latency_s = queues[chosen](at_s, paced_s) - at_s + instance.pass_s
         if latency_s < math.inf:  # a refused one is gone at once
             outstanding[chosen] += 1
             heappush(leaving, (at_s + min(latency_s, instance.timeout_s), chosen))

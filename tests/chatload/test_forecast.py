@@ -48,7 +48,7 @@ def test_a_machine_whose_pace_wanders_waits_as_long_as_one_that_does():
     calibration = replace(exponential(), wander=wandering)
     arrivals_s = np.random.default_rng(3).exponential(1 / 200, 400_000).cumsum()
     service_s = np.random.default_rng(4).exponential(SERVICE_S, 400_000)
-    service = Service(service_s[np.newaxis]).times(wandering.factors(arrivals_s, np.random.default_rng(5)))
+    service = Service(service_s[np.newaxis]).at(np.zeros(1), wandering.factors(arrivals_s, np.random.default_rng(5)))
     truth_ms = 1e3 * np.quantile(latencies_s(arrivals_s, service, Instance(1, 10**6, math.inf, 0.001)), 0.95)
     said, steady = (make(200.0, one, count=20_000).latency_ms["p95"].value for one in (calibration, exponential()))
     assert said == pytest.approx(truth_ms, rel=0.15)
@@ -56,16 +56,17 @@ def test_a_machine_whose_pace_wanders_waits_as_long_as_one_that_does():
 
 
 def test_a_worker_that_load_makes_faster_is_forecast_so():
-    # A tenth of full load more takes 3 % off; the calibration saw each request after a load of one a second.
-    hastening = Haste(10 * math.log(0.97) * SERVICE_S, 0.0, 1 / SERVICE_S)
+    # A tenth of full load more takes 3 % of a mean time off; the calibration saw each request after a load of one a second.
+    hastening = Haste(-0.3 * SERVICE_S**2, 0.0, 1 / SERVICE_S)
     calibration = replace(exponential(beside_s=0.0), haste=hastening)
     arrivals_s = np.random.default_rng(3).exponential(1 / 200, 400_000).cumsum()
-    service_s = np.random.default_rng(4).exponential(SERVICE_S, 400_000) * hastening.factors(loads(arrivals_s, 1))
+    service_s = np.random.default_rng(4).exponential(SERVICE_S, 400_000) + hastening.added_s(loads(arrivals_s, 1))
+    service_s = np.maximum(service_s, 0)
     truth_ms = 1e3 * np.quantile(latencies_s(arrivals_s, Service(service_s[np.newaxis]), Instance(1, 10**6, math.inf)), 0.95)
     said, unknown = (make(200.0, one, count=20_000) for one in (calibration, exponential(beside_s=0.0)))
     assert said.latency_ms["p95"].value == pytest.approx(truth_ms, rel=0.1)
     assert unknown.latency_ms["p95"].value > 1.4 * truth_ms
-    assert said.full_load == pytest.approx(unknown.full_load / 0.97**10, rel=0.01)
+    assert said.full_load == pytest.approx(unknown.full_load / 0.7, rel=0.01)
     assert said.full_load * said.utilisation == pytest.approx(200)
 
 
@@ -73,9 +74,9 @@ def test_a_worker_that_load_makes_faster_is_forecast_so():
     ("hastening", "line"),
     [
         (NONE, "not told by a steady load"),
-        (Haste(0.0, 0.0005, 200.0), "the same as far as can be told (standard error 1 % for each 20/s and worker more)"),
-        (Haste(-0.001, 0.0005, 200.0), "1.98 % less for each 20/s and worker more, to 200 (standard error 1 %)"),
-        (Haste(0.001, 0.0005, 200.0), "2.02 % more for each 20/s and worker more, to 200 (standard error 1 %)"),
+        (Haste(0.0, 5e-7, 200.0), "the same as far as can be told (standard error 0.01 ms for each 20/s and worker more)"),
+        (Haste(-1e-6, 5e-7, 200.0), "0.02 ms less for each 20/s and worker more, to 200 (standard error 0.01)"),
+        (Haste(1e-6, 5e-7, 200.0), "0.02 ms more for each 20/s and worker more, to 200 (standard error 0.01)"),
     ],
 )
 def test_the_report_says_what_a_load_changes(hastening, line):

@@ -36,9 +36,9 @@ def test_a_load_varies_where_its_rate_does():
 
 
 def test_a_load_beyond_the_limit_changes_nothing_more():
-    factors = Haste(-0.002, 0.0, 200.0).factors(np.array([0.0, 100.0, 200.0, 400.0, np.inf]))
-    assert factors == pytest.approx(np.exp([0, -0.2, -0.4, -0.4, -0.4]))
-    assert (NONE.factors(np.array([0.0, 1e9, np.inf])) == 1).all()
+    added_s = Haste(-0.002, 0.0, 200.0).added_s(np.array([0.0, 100.0, 200.0, 400.0, np.inf]))
+    assert added_s == pytest.approx([0, -0.2, -0.4, -0.4, -0.4])
+    assert (NONE.added_s(np.array([0.0, 1e9, np.inf])) == 0).all()
 
 
 LOAD = loads(BURSTS_S, 1)
@@ -57,15 +57,15 @@ def noises(count: int, size: float) -> list[np.ndarray]:
 def effect(haste: Haste) -> tuple[float, float]:
     """What the higher of the two rates changes against the lower, and its standard error."""
     distance = min(80.0, haste.most) - min(20.0, haste.most)
-    return haste.slope * distance, haste.error * distance
+    return haste.slope_s * distance, haste.error_s * distance
 
 
 def test_an_effect_is_found_within_its_error():
     found = [fit(-0.002 * limited(SEEN) + noise, limited, SEEN) for noise in noises(40, 0.2)]
     assert sum(abs(of_load + 0.12) < 2 * error for of_load, error in map(effect, found)) >= 35
-    drawn = [found[0].resampled(np.random.default_rng(seed)).slope for seed in range(400)]
-    assert np.std(drawn) == pytest.approx(found[0].error, rel=0.15)
-    assert np.mean(drawn) == pytest.approx(found[0].slope, rel=0.05)
+    drawn = [found[0].resampled(np.random.default_rng(seed)).slope_s for seed in range(400)]
+    assert np.std(drawn) == pytest.approx(found[0].error_s, rel=0.15)
+    assert np.mean(drawn) == pytest.approx(found[0].slope_s, rel=0.05)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
@@ -83,14 +83,14 @@ def test_nothing_is_told_by_a_limit_below_all_loads():
     load = 100 + limited(SEEN)
     found = fit(-0.002 * (load - load.mean()), lambda most: np.minimum(load, most) - np.minimum(load, most).mean(), 300.0)
     assert found.most == 300.0
-    assert found.slope == pytest.approx(-0.002)
+    assert found.slope_s == pytest.approx(-0.002)
 
 
 def test_noise_is_no_haste():
     found = [fit(noise, limited, SEEN) for noise in noises(100, 1.0)]
-    assert sum(one.slope == 0 for one in found) >= 55
-    assert max(abs(one.slope / one.error) for one in found) < 3
-    assert all(one.error > 0 for one in found)
+    assert sum(one.slope_s == 0 for one in found) >= 55
+    assert max(abs(one.slope_s / one.error_s) for one in found) < 3
+    assert all(one.error_s > 0 for one in found)
     assert NONE.resampled(np.random.default_rng(1)) == NONE
 
 

@@ -167,7 +167,10 @@ def test_the_pace_of_each_instance_wanders_by_itself(routing):
     slowly = Wander((0.0, 0.0, 0.0, 0.04))
 
     def p99_s(wandering: Wander, service: Service) -> float:
-        generator, pace = np.random.default_rng(2), wandering.factors
+        def pace(moments_s: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros(len(moments_s)), wandering.factors(moments_s, generator)
+
+        generator = np.random.default_rng(2)
         return np.quantile(fleet_latencies_s(arrivals_s, service, endless(1), 4, routing, generator, pace), 0.99)
 
     together = even(service_s * slowly.factors(arrivals_s, np.random.default_rng(3)))
@@ -182,12 +185,25 @@ def test_the_pace_of_each_instance_follows_its_own_load(routing):
     arrivals_s, service_s = draw(2 / SERVICE_S, 20_000)  # four instances at half of their full load
     seen = []
 
-    def pace(moments_s: np.ndarray, _generator: np.random.Generator) -> np.ndarray:
+    def pace(moments_s: np.ndarray, _generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         seen.append(loads(moments_s, 1)[1_000:].mean())
-        return np.ones(len(moments_s))
+        return np.zeros(len(moments_s)), np.ones(len(moments_s))
 
     fleet_latencies_s(arrivals_s, even(service_s), endless(1), 4, routing, np.random.default_rng(2), pace)
     assert seen == pytest.approx([0.5 / SERVICE_S] * 4, rel=0.1)
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+@pytest.mark.parametrize("instances", [1, 2])
+def test_a_pace_adds_before_it_multiplies_and_nothing_takes_less_than_no_time(routing, instances):
+    arrivals_s, service_s = np.arange(6.0), np.array([0.1, 0.1, 0.3, 0.3, 0.2, 0.2])
+
+    def pace(moments_s: np.ndarray, _generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(moments_s), -0.2), np.full(len(moments_s), 3.0)
+
+    generator = np.random.default_rng(1)
+    latency_s = fleet_latencies_s(arrivals_s, even(service_s), endless(1), instances, routing, generator, pace)
+    assert latency_s == pytest.approx([0, 0, 0.3, 0.3, 0, 0])
 
 
 def test_a_customer_who_gave_up_no_longer_counts_at_the_balancer():
