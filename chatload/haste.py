@@ -76,6 +76,8 @@ def fit(strays_s: np.ndarray, limited: Callable[[float], np.ndarray], seen: floa
     James and Stein, 1961).
     """
     load = limited(seen)
+    if not _varies(load, seen):
+        return NONE
     found = _slope(strays_s, load, seen)
     noise = found.error_s**2 * float(load @ load)  # what a slope explains where there is none, on average
     best = _explained(strays_s, load) + _CLEARER * noise
@@ -106,6 +108,8 @@ def _slope(strays_s: np.ndarray, load: np.ndarray, most: float) -> Haste:
     products = np.array([(x @ y, x @ x) for x, y in zip(_blocks(load), _blocks(strays_s), strict=True)])
     whole = products.sum(axis=0)
     others = whole - products
+    if others[:, 1].min() <= _TOLD * whole[1]:  # one piece has all that varies
+        return Haste(0.0, 0.0, most)
     without = others[:, 0] / others[:, 1]
     error = math.sqrt((_BLOCKS - 1) / _BLOCKS * float(((without - without.mean()) ** 2).sum()))
     return Haste(float(whole[0] / whole[1]), error, most)

@@ -70,7 +70,7 @@ def compile_artefact(checkpoint: Path, recipe: Recipe, facts: dict[str, Any], fo
 def compile_cpu(graph: Graph, recipe: Recipe, lengths: list[int], pad_id: int, folder: Path) -> list[str]:
     """Write one graph that takes every length, checked at these, and return its name. Raises BuildProblem."""
     if recipe.engine == ONNX_RUNTIME:
-        assert recipe.buckets is None, "in ONNX Runtime an utterance has its own length: nothing reads the mask"
+        assert recipe.buckets is None, "in ONNX Runtime an utterance has its own length: the mask may not be read"
         probes = [probe(length, length, pad_id) for length in lengths]
         return compile_int8(graph, graph.classifier, probes, recipe.precision, folder)
     traced = trace(graph, lengths[0] if recipe.buckets else min(TRACE_LENGTH, lengths[-1]), pad_id)

@@ -13,7 +13,8 @@ from typing import Any
 
 # Operators whose result in a row depends on that row alone; of MatMul those with a constant.
 ROW_WISE = frozenset({"MatMul", "LayerNormalization", "Gelu", "FastGelu", "Add"})
-ATTENTION = "MultiHeadAttention"  # its result's row depends on that row of the query, and on all of its other inputs
+ATTENTION = "MultiHeadAttention"
+BIAS_BY_ROW = 5  # its inputs from attention_bias on; before it are query, key, value, a bias by column and a mask by key
 TOKENS = 1  # the axis of [1, tokens, width]
 BOUNDS = {"first_row_start": 0, "first_row_end": 1, "first_row_axis": TOKENS}
 
@@ -63,8 +64,19 @@ def chain_before_head(graph: Any) -> set[str]:
 def row_wise_inputs(node: Any) -> set[str]:
     """Return the inputs of which an operator needs for a row of its result that row alone."""
     if node.op_type == ATTENTION:
-        return set(node.input[:1]) - set(node.input[1:])
+        return set(node.input[:1]) if asks_row_by_row(node) else set()
     return set(node.input) if node.op_type in ROW_WISE else set()
+
+
+def asks_row_by_row(attention: Any) -> bool:
+    """Tell whether attention gives each row of its query all keys and values, with nothing else that goes by that row.
+
+    github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention
+    """
+    query, *matrices = attention.input[:3]
+    apart = len(matrices) == 2 and all(matrices) and query not in matrices
+    one_way = any(given.name == "unidirectional" and given.i for given in attention.attribute)
+    return apart and not any(attention.input[BIAS_BY_ROW:]) and not one_way
 
 
 def first_rows(graph: Any) -> set[str]:

@@ -15,10 +15,11 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from cpu_model import ONNX_GRAPH, load_onnx
+from intent_model import first_line
 
 from model.first_token import keep_first_row
 from model.mask import MASK, drop_mask
@@ -49,6 +50,8 @@ def compile_int8(
         check(graph, fused, probes)
         with quiet():
             quantize(fused, folder / ONNX_GRAPH)
+    for inputs in probes:
+        logits_of(load_onnx(folder / ONNX_GRAPH, threads=1), inputs)
     return [ONNX_GRAPH]
 
 
@@ -125,13 +128,24 @@ def check(graph: Any, path: Path, probes: Iterable[tuple[torch.Tensor, ...]]) ->
     for inputs in probes:
         with torch.inference_mode():
             expected = graph(*inputs)[0]
-        found = torch.tensor(run([values[0].tolist() for values in inputs]))
+        found = logits_of(run, inputs)
         change = float((expected - found).abs().max())
         if not change <= TOLERANCE:
             raise BuildProblem(
                 f"compile: the ONNX form's logits differ by {change:.3g} at {inputs[0].shape[1]} tokens: "
                 "this architecture cannot be exported for any length; use the recipe fp32"
             )
+
+
+def logits_of(run: Callable[[list[list[int]]], list[float]], inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return what onnxruntime makes of inputs [1, n] each. Raises BuildProblem where it makes nothing."""
+    try:
+        return torch.tensor(run([values[0].tolist() for values in inputs]))
+    except Exception as error:  # onnxruntime's own exceptions share no class
+        raise BuildProblem(
+            f"compile: onnxruntime cannot run this model's ONNX form at {inputs[0].shape[1]} tokens: {first_line(error)}; "
+            "use the recipe fp32"
+        ) from error
 
 
 class quiet:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from model.first_token import first_rows, set_nodes
+from model.first_token import first_rows, row_wise_inputs, set_nodes
 
 STEPS = 127  # on either side of zero
 # Activations are unsigned with their zero in the middle: onnxruntime's product of signed ones takes ten times as long.
@@ -30,39 +30,43 @@ CONSTANTS: dict[str, np.ndarray] = {
     ZERO_OF_PRODUCT: np.array(ZERO, np.uint8),
     ZERO_OF_ONE: np.array([ZERO], np.uint8),
 }
-ZEROS = "row_scales_zeros"  # as many as there are tokens
 
 
 def scale_by_rows(model: Any) -> int:
     """Change an ONNX model's products of [1, rows, n] with weights [n, columns] to int8, in place; return how many.
 
-    The head's first product, of the first row, as well; the one that gives the logits stays in fp32.
+    The head's products of the first row as well, which are not counted, but not its last, which gives the logits.
     """
     import onnx
 
     graph = model.graph
     weights = {given.name: given for given in graph.initializer if is_matrix(given)}
-    first, curved = first_rows(graph), {node.output[0] for node in graph.node if node.op_type == "Gelu"}
+    heads, curved = heads_of(graph), {node.output[0] for node in graph.node if node.op_type == "Gelu"}
+    first, alike = first_rows(graph), alike_in_rows(graph)
     constants = dict(CONSTANTS)
-    nodes, products, counted = [], 0, False
+    nodes, products = [], 0
     quantized: set[str] = set()
+    zeros: set[str] = {ZERO_OF_ONE}
     for node in graph.node:
-        of_head = is_heads(node, first, graph)
+        of_head = node.output[0] in heads
         if not (node.op_type == "MatMul" or of_head) or node.input[1] not in weights:
             nodes.append(node)
             continue
-        rows, columns = node.input[:2]
+        rows = node.input[0]
         if rows not in quantized:  # query, key and value read the same
             nodes += scale(rows, rows in curved)
-            if rows not in first and not counted:
-                nodes += zeros(rows)
-                counted = True
-            nodes.append(quantize(rows, rows in first))
+            zero = ZERO_OF_ONE if rows in first else f"{alike.get(rows, rows)}_zeros"
+            if zero not in zeros:
+                nodes += zeros_as_many_as(rows, zero)
+            nodes.append(quantize(rows, zero))
             quantized.add(rows)
-        values = onnx.numpy_helper.to_array(weights[columns])
-        constants.update(quantize_columns(columns, values.T if of_head else values))
-        nodes.append(product(node, rows in first))
-        products += 1
+            zeros.add(zero)
+        columns, values = node.input[1], onnx.numpy_helper.to_array(weights[node.input[1]])
+        if of_head:
+            columns, values = f"{columns}_transposed", values.T
+        constants.update(quantize_columns(columns, values))
+        nodes.append(product(node, columns, rows in first))
+        products += not of_head
     replace(graph, nodes, constants)
     return products
 
@@ -74,17 +78,32 @@ def is_matrix(constant: Any) -> bool:
     return len(constant.dims) == 2 and constant.data_type == onnx.TensorProto.FLOAT
 
 
-def is_heads(node: Any, first: set[str], graph: Any) -> bool:
-    """Tell whether an operator multiplies the first row by a linear layer's weights, and gives no result of the graph."""
-    attributes = {given.name: given for given in node.attribute}
-    return (
-        node.op_type == "Gemm"
-        and node.input[0] in first
-        and node.output[0] not in {given.name for given in graph.output}
-        and "transB" in attributes
-        and attributes["transB"].i == 1
-        and all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
-    )
+def heads_of(graph: Any) -> set[str]:
+    """Return the results of linear layers of the first row (x times weights transposed, and addends), but for the last."""
+    first, layers = first_rows(graph), [node for node in graph.node if node.op_type == "Gemm"]
+    sizes = {given.name: list(given.dims) for given in graph.initializer}
+    found = set()
+    for node in layers[:-1]:
+        how = {given.name: given.f or given.i for given in node.attribute}
+        plain = how.get("transB") == 1 and not how.get("transA") and how.get("alpha", 1) == how.get("beta", 1) == 1
+        addends = sizes.get(node.input[2]) if len(node.input) == 3 else None
+        if plain and addends == sizes.get(node.input[1], [])[:1] and node.input[0] in first:
+            found.add(node.output[0])
+    return found
+
+
+def alike_in_rows(graph: Any) -> dict[str, str]:
+    """Return for tensors another that surely has as many rows, the same for all that were made of it row by row."""
+    constants = {given.name for given in graph.initializer}
+    alike: dict[str, str] = {}
+    for node in graph.node:
+        by_row = row_wise_inputs(node) - constants - {""}
+        if node.op_type == "MatMul" and node.input[1] not in constants:
+            continue
+        sources = {alike.get(name, name) for name in by_row}
+        if len(sources) == 1:
+            alike[node.output[0]] = sources.pop()
+    return alike
 
 
 def replace(graph: Any, nodes: list[Any], constants: dict[str, np.ndarray]) -> None:
@@ -125,23 +144,22 @@ def scale(rows: str, curved: bool) -> list[Any]:
     ]
 
 
-def zeros(rows: str) -> list[Any]:
-    """Return the operators that make the zero points, as many as these activations have rows."""
+def zeros_as_many_as(rows: str, name: str) -> list[Any]:
+    """Return the operators that make zero points, as many as these activations have rows."""
     from onnx import helper, numpy_helper
 
-    count, zero = f"{rows}_count", numpy_helper.from_array(np.array([ZERO], np.uint8))
+    zero = numpy_helper.from_array(np.array([ZERO], np.uint8))
     return [
-        helper.make_node("Shape", [flat_scale_of(rows)], [count]),
-        helper.make_node("ConstantOfShape", [count], [ZEROS], value=zero),
+        helper.make_node("Shape", [flat_scale_of(rows)], [f"{name}_count"]),
+        helper.make_node("ConstantOfShape", [f"{name}_count"], [name], value=zero),
     ]
 
 
-def quantize(rows: str, one: bool) -> Any:
+def quantize(rows: str, zeros: str) -> Any:
     """Return the operator that makes of activations the same in uint8."""
     from onnx import helper
 
-    inputs = [rows, flat_scale_of(rows), ZERO_OF_ONE if one else ZEROS]
-    return helper.make_node("QuantizeLinear", inputs, [int8_of(rows)], axis=1)
+    return helper.make_node("QuantizeLinear", [rows, flat_scale_of(rows), zeros], [int8_of(rows)], axis=1)
 
 
 def quantize_columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -151,17 +169,17 @@ def quantize_columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return {int8_of(name): np.ascontiguousarray(np.rint(values / steps).astype(np.int8)), scale_of(name): scales}
 
 
-def product(node: Any, one: bool) -> Any:
-    """Return the product in int8 that takes a node's place, its addition included where it has one.
+def product(node: Any, columns: str, one: bool) -> Any:
+    """Return the product in int8 with these columns that takes a node's place, its addition included where it has one.
 
     The scale of ``one`` row is given flat: a single number is multiplied with before the addition, a column after it.
     """
     from onnx import helper
 
-    rows, columns, *addend = node.input
+    rows, _, *addends = node.input
     of_rows = flat_scale_of(rows) if one else scale_of(rows)
     inputs = [int8_of(rows), int8_of(columns), of_rows, scale_of(columns), ZERO_OF_PRODUCT]
-    inputs += ["", *addend] if addend else []  # no zero point for the columns
+    inputs += ["", *addends] if addends else []  # no zero point for the columns
     return helper.make_node("MatMulIntegerToFloat", inputs, list(node.output), name=node.name, domain="com.microsoft")
 
 

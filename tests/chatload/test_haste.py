@@ -80,10 +80,17 @@ def test_an_effect_that_goes_on_is_hardly_seen_to_end():
 
 
 def test_nothing_is_told_by_a_limit_below_all_loads():
-    load = 100 + limited(SEEN)
+    load = 200 + limited(SEEN)
     found = fit(-0.002 * (load - load.mean()), lambda most: np.minimum(load, most) - np.minimum(load, most).mean(), 300.0)
     assert found.most == 300.0
     assert found.slope_s == pytest.approx(-0.002)
+
+
+def test_loads_that_do_not_vary_tell_nothing():
+    noise = noises(1, 1.0)[0]
+    assert fit(noise, lambda most: np.zeros(len(noise)), 100.0) == NONE
+    once = np.where(np.arange(len(noise)) < len(noise) / 20, 50.0, 0.0)
+    assert fit(noise, lambda most: np.minimum(once, most), 100.0).slope_s == 0
 
 
 def test_noise_is_no_haste():

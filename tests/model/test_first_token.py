@@ -141,3 +141,18 @@ def test_a_query_that_is_the_key_as_well_stays_whole():
     before = answer(model)
     assert keep_first_row(model) == 0
     np.testing.assert_array_equal(answer(model), before)
+
+
+@pytest.mark.parametrize("how", ["a bias by row", "one way"])
+def test_a_query_whose_place_matters_stays_whole(how):
+    model = attended()
+    attention = next(node for node in model.graph.node if node.op_type == "MultiHeadAttention")
+    if how == "one way":
+        attention.attribute.append(helper.make_attribute("unidirectional", 1))
+    else:
+        bias = np.random.default_rng(4).normal(size=(1, 2, 5, 5)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(bias, "bias_by_row"))
+        attention.input.extend(["", "", "bias_by_row"])
+    before = answer(model)
+    assert keep_first_row(model) == 0
+    np.testing.assert_array_equal(answer(model), before)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from model import int8
+from model import artefact, int8
 from model.first_token import keep_first_row
 from model.problem import BuildProblem
 from model.row_scales import DEEPEST_GELU, STEPS, scale_by_rows
@@ -78,6 +78,7 @@ def test_what_gelu_gave_is_as_near_though_only_its_largest_value_is_sought(seed,
     rows = run(graph_of([gelu], result="curved"), given_rows)
     model = graph_of([gelu, product], ("weights", weights))
     assert scale_by_rows(model) == 1
+    assert "Abs" not in {node.op_type for node in model.graph.node}
     used = np.rint(weights / (column_step := np.abs(weights).max(axis=0) / STEPS)) * column_step
     row_step = np.maximum(np.abs(rows).max(axis=1), DEEPEST_GELU) / STEPS
     allowed = np.outer(row_step, np.abs(used).sum(axis=0)) / 2
@@ -85,15 +86,32 @@ def test_what_gelu_gave_is_as_near_though_only_its_largest_value_is_sought(seed,
     assert (np.abs(run(model, given_rows) - rows @ used) <= allowed + room).all()
 
 
-def head(attributes, columns=COLUMNS):
-    """A linear layer of the first row, with what comes after it: the model, its weights and its addends."""
-    weights, addends = drawn(5, [0] * columns, (columns, WIDTH)), drawn(6, [1], (1, columns))[0]
+def head(attributes, addends=COLUMNS):
+    """A head of two linear layers, the first with these attributes: the model, and its weights and addends."""
+    weights, last = drawn(5, [0] * COLUMNS, (COLUMNS, WIDTH)), np.eye(COLUMNS, dtype=np.float32)
+    added = drawn(6, [1], (1, addends))[0]
     nodes = [
-        helper.make_node("Gather", ["rows", "index"], ["first"], axis=1),
+        PRODUCT_OF_ALL,
+        helper.make_node("Gather", ["hidden", "index"], ["first"], axis=1),
         helper.make_node("Gemm", ["first", "weights", "addends"], ["pooled"], **attributes),
-        helper.make_node("Tanh", ["pooled"], ["products"]),
+        helper.make_node("Tanh", ["pooled"], ["bent"]),
+        helper.make_node("Gemm", ["bent", "last"], ["products"], transB=1),
     ]
-    return graph_of(nodes, ("weights", weights), ("addends", addends), ("index", np.array(0))), weights, addends
+    given = {
+        "weights": weights,
+        "last": last,
+        "addends": added,
+        "index": np.array(0),
+        "same": np.eye(WIDTH, dtype=np.float32),
+    }
+    return graph_of(nodes, *given.items()), weights, added
+
+
+PRODUCT_OF_ALL = helper.make_node("MatMul", ["rows", "same"], ["hidden"])
+
+
+def products_of(model):
+    return [node.output[0] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
 
 
 def test_the_head_multiplies_in_int8_and_adds_what_it_added():
@@ -101,23 +119,59 @@ def test_the_head_multiplies_in_int8_and_adds_what_it_added():
     rows = drawn(7, [-1, 0, 1], (3, WIDTH))
     expected = np.tanh(rows[0] @ weights.T + addends)
     assert run(model, rows) == pytest.approx(expected, abs=1e-5)
-    assert scale_by_rows(model) == 1
+    assert scale_by_rows(model) == 1  # the head is not counted: it alone would not make a model int8
+    assert products_of(model) == ["hidden", "pooled"]
     found = run(model, rows)
     assert found == pytest.approx(expected, abs=0.02)
     assert (found != expected).any()
 
 
-@pytest.mark.parametrize("attributes", [{}, {"transB": 1, "alpha": 2.0}, {"transB": 1, "beta": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "attributes", [{"transB": 1, "alpha": 2.0}, {"transB": 1, "beta": 0.5}, {"transB": 1, "transA": 1}], ids=str
+)
 def test_a_head_of_another_kind_stays_in_fp32(attributes):
-    model, _, _ = head(attributes, columns=WIDTH)
-    assert scale_by_rows(model) == 0
+    model, _, _ = head(attributes)
+    assert scale_by_rows(model) == 1
+    assert products_of(model) == ["hidden"]
 
 
-def test_the_product_that_gives_the_logits_stays_in_fp32():
-    model, _, _ = head({"transB": 1})
-    del model.graph.node[2]
-    model.graph.node[1].output[0] = "products"
-    assert scale_by_rows(model) == 0
+def test_a_head_that_adds_one_number_to_all_stays_in_fp32():
+    model, _, _ = head({"transB": 1}, addends=1)
+    assert scale_by_rows(model) == 1
+    assert products_of(model) == ["hidden"]
+
+
+def test_weights_that_an_encoder_and_its_head_share_are_quantized_for_each():
+    square = drawn(8, [0] * WIDTH, (WIDTH, WIDTH)) / 5
+    nodes = [
+        helper.make_node("MatMul", ["rows", "square"], ["hidden"]),
+        helper.make_node("Gather", ["hidden", "index"], ["first"], axis=1),
+        helper.make_node("Gemm", ["first", "square", "addends"], ["pooled"], transB=1),
+        helper.make_node("Gemm", ["pooled", "same"], ["products"], transB=1),
+    ]
+    given = {"square": square, "addends": np.zeros(WIDTH, np.float32), "same": np.eye(WIDTH, dtype=np.float32)}
+    model = graph_of(nodes, *given.items(), ("index", np.array(0)))
+    rows = drawn(9, [0] * 4, (4, WIDTH))
+    expected = run(model, rows)
+    scale_by_rows(model)
+    assert products_of(model) == ["hidden", "pooled"]
+    assert run(model, rows) == pytest.approx(expected, abs=0.1)
+
+
+def test_tensors_of_other_lengths_are_scaled_beside_each_other():
+    # As positions relative to each other are, of which there are not as many as tokens.
+    square = drawn(8, [0] * WIDTH, (WIDTH, WIDTH)) / 5
+    nodes = [
+        helper.make_node("MatMul", ["rows", "square"], ["mixed"]),
+        helper.make_node("MatMul", ["positions", "square"], ["places"]),
+        helper.make_node("Transpose", ["places"], ["columns"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["mixed", "columns"], ["products"]),
+    ]
+    model = graph_of(nodes, ("square", square), ("positions", drawn(3, [0] * 7, (7, WIDTH))[None]))
+    rows = drawn(9, [0] * 4, (4, WIDTH))
+    expected = run(model, rows)
+    assert scale_by_rows(model) == 2
+    assert run(model, rows) == pytest.approx(expected, abs=0.5)
 
 
 def test_the_first_row_alone_and_all_rows_are_scaled_beside_each_other():
@@ -200,3 +254,11 @@ def test_with_vnni_products_take_the_weights_that_are_fast(tmp_path, monkeypatch
     monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": ["avx_vnni"]})
     folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned")
     assert product_types(folder, cpu_model.session_options(threads=1)) == [TensorProto.INT8] * 7
+
+
+def test_a_graph_that_the_engine_cannot_run_is_the_build_s_problem():
+    def fails(rows):
+        raise RuntimeError("zero points of size 64\nand a stack trace")
+
+    with pytest.raises(BuildProblem, match="cannot run this model's ONNX form at 5 tokens: zero points of size 64; use"):
+        int8.logits_of(fails, artefact.probe(5, 5, 0))
