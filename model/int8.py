@@ -50,8 +50,9 @@ def compile_int8(
         check(graph, fused, probes)
         with quiet():
             quantize(fused, folder / ONNX_GRAPH)
+    run = load_onnx(folder / ONNX_GRAPH, threads=1)
     for inputs in probes:
-        logits_of(load_onnx(folder / ONNX_GRAPH, threads=1), inputs)
+        logits_of(run, inputs)
     return [ONNX_GRAPH]
 
 
