@@ -1,6 +1,6 @@
-"""The attention mask: dropped where nothing is padded, since attention without one takes onnxruntime's faster way.
+"""The attention mask: dropped where nothing is padded, since onnxruntime was measured to be faster without one.
 
-An utterance comes alone and at its own length, so its mask is all ones and changes nothing. onnxruntime 1.32 computes
+An utterance comes alone and at its own length, so its mask is all ones and changes nothing. Presumably onnxruntime computes
 attention block by block, as FlashAttention does (arxiv.org/abs/2205.14135), only where no mask is given.
 docs/decisions/0117-int8-by-rows.md
 """

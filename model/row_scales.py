@@ -41,8 +41,8 @@ def scale_by_rows(model: Any) -> int:
 
     graph = model.graph
     weights = {given.name: given for given in graph.initializer if is_matrix(given)}
-    heads, curved = heads_of(graph), {node.output[0] for node in graph.node if node.op_type == "Gelu"}
     first, alike = first_rows(graph), alike_in_rows(graph)
+    heads, curved = heads_of(graph, first), {node.output[0] for node in graph.node if node.op_type == "Gelu"}
     constants = dict(CONSTANTS)
     nodes, products = [], 0
     quantized: set[str] = set()
@@ -78,9 +78,9 @@ def is_matrix(constant: Any) -> bool:
     return len(constant.dims) == 2 and constant.data_type == onnx.TensorProto.FLOAT
 
 
-def heads_of(graph: Any) -> set[str]:
+def heads_of(graph: Any, first: set[str]) -> set[str]:
     """Return the results of linear layers of the first row (x times weights transposed, and addends), but for the last."""
-    first, layers = first_rows(graph), [node for node in graph.node if node.op_type == "Gemm"]
+    layers = [node for node in graph.node if node.op_type == "Gemm"]
     sizes = {given.name: list(given.dims) for given in graph.initializer}
     found = set()
     for node in layers[:-1]:
