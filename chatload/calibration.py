@@ -209,9 +209,16 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
 
     The measured window is from ``start_s`` to ``end_s``. Raises CalibrationError.
     """
+    return calibrate_in(rows, lengths, workers, [(start_s, end_s)])
+
+
+def calibrate_in(
+    rows: np.ndarray, lengths: Sequence[int], workers: int, windows: Sequence[tuple[float, float]]
+) -> Calibration:
+    """The same of a run that is a calibration in some ``windows`` of its time, of (start_s, end_s) each, ascending."""
     rows = rows[np.argsort(rows["sent_s"], kind="stable")]  # what was never sent comes last
     answered = samples.answered(rows)
-    inside = (rows["intended_s"] >= start_s) & (rows["intended_s"] < end_s)
+    inside = within(rows["intended_s"], windows)
     _check_answers(rows, answered, inside)
     rows, inside = rows[answered], inside[answered]
     letters = np.asarray(lengths)[rows["utterance"]]
@@ -244,11 +251,19 @@ def calibrate(rows: np.ndarray, lengths: Sequence[int], workers: int, start_s: f
         haste.NONE,
         np.count_nonzero(idle) / np.count_nonzero(inside),
         workers,
-        np.count_nonzero(inside) / (end_s - start_s),
+        np.count_nonzero(inside) / math.fsum(end_s - start_s for start_s, end_s in windows),
     )
     _check_queue(found)
     _check_utilisation(found)
     return _with_pace(found, rows["sent_s"][idle], rows["sent_s"][queued], haste.varied(load[inside], workers))
+
+
+def within(moments_s: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Which moments lie in one of some windows (start_s, end_s), as a boolean array of the same length."""
+    inside = np.zeros(len(moments_s), bool)
+    for start_s, end_s in windows:
+        inside |= (moments_s >= start_s) & (moments_s < end_s)
+    return inside
 
 
 def _check_answers(rows: np.ndarray, answered: np.ndarray, inside: np.ndarray) -> None:
