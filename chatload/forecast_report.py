@@ -16,6 +16,7 @@ from chatload.objective import Clause
 from chatload.units import format_duration, format_ms, format_share
 from chatload.wander import SCALES_S, Wander
 
+_SLOW = 0.01  # of the time: what decides a p99
 _LONG = 0.99  # of all rests in the calibration are shorter than what counts as measured
 
 
@@ -140,11 +141,15 @@ def _measured(calibration: Calibration) -> list[str]:
 
 
 def _pace(found: Wander) -> str:
+    if not found.variance:
+        return "steady as far as can be told"
     scales = zip(SCALES_S, found.variances, strict=True)
     by_scale = [
         f"{format_share(math.sqrt(variance))} over {format_duration(scale_s)}" for scale_s, variance in scales if variance
     ]
-    return f"wanders by {', '.join(by_scale)}" if by_scale else "steady as far as can be told"
+    course = found.course
+    slowest = f"; {_SLOW:.0%} of the time {course.slowest(_SLOW):.3g} times as slow as on average" if course else ""
+    return f"wanders by {', '.join(by_scale)}{slowest}"
 
 
 def _haste(found: Haste) -> str:

@@ -3,14 +3,17 @@
 What shares a machine (other tenants' caches, memory and cores) makes a stretch of requests slow together. A queue feels such
 a stretch as a change of load, so latency near full load is far worse than the same times in another order would make it.
 
-The logarithm of the pace is a sum of Ornstein-Uhlenbeck processes, one for each scale of time: a usual stand-in for 1/f
-noise, which wanders alike on all of them (Kaulakys, Gontis and Alaburda, Phys. Rev. E 71, 051105, 2005).
+How much of it there is, is read as that of a sum of Ornstein-Uhlenbeck processes, one for each scale of time: a usual
+stand-in for 1/f noise, which wanders alike on all of them (Kaulakys, Gontis and Alaburda, Phys. Rev. E 71, 051105, 2005).
+But a machine is seldom much faster than usual and at times half as slow again, for as long as a neighbour is busy, which no
+sum of Gaussian processes is. So what a calibration shows part by part, its course, is played again, and such processes are
+only what is too quick for that.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -22,13 +25,50 @@ _LONGEST_LAG_S = 3 * SCALES_S[-1]
 _LONGEST_LAG_SHARE = 0.25  # of the requests: at longer lags too few pairs are left
 _SHUFFLES = 99
 _FEWEST = 100
+_PART_S, _PART_REQUESTS = 0.25, 10  # a part of a course: so long, and longer where it would have fewer requests on average
+_FEWEST_IN_PART = 3
+_STRETCH_S = 10.0  # played again in one piece: longer than a machine's bad moments last
+_FEWEST_PARTS = 40
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the pace went in a calibration: its logarithm in parts of ``part_s``, one after the other, freed of noise."""
+
+    part_s: float
+    strays: tuple[float, ...]
+
+    @property
+    def variance(self) -> float:
+        """That of the logarithm of the pace, from part to part."""
+        return float(np.var(self.strays))
+
+    @property
+    def usual(self) -> float:
+        """How many times as long as at no stray things take on average."""
+        return float(np.exp(self.strays).mean())
+
+    def slowest(self, share: float) -> float:
+        """How many times as long as on average things take in that share of the parts, or longer."""
+        return float(np.exp(np.quantile(self.strays, 1 - share))) / self.usual
+
+    def played(self, moments_s: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """The strays at some ascending moments: stretches of the course, each from a part drawn by lot, round its end."""
+        parts = np.floor((moments_s - moments_s[0]) / self.part_s).astype(int)
+        length = math.ceil(_STRETCH_S / self.part_s)
+        starts = generator.integers(len(self.strays), size=parts[-1] // length + 1)
+        return np.array(self.strays)[(starts[parts // length] + parts % length) % len(self.strays)]
 
 
 @dataclass(frozen=True)
 class Wander:
-    """``variances`` of the logarithm of the pace, one for each of SCALES_S: how fast what is left of a stray fades."""
+    """``variances`` of the logarithm of the pace, one for each of SCALES_S: how fast what is left of a stray fades.
+
+    With a ``course`` the pace is that, and of the processes what the course lacks of the variance: the quickest of them.
+    """
 
     variances: tuple[float, ...]
+    course: Course | None = None
 
     @property
     def variance(self) -> float:
@@ -37,11 +77,18 @@ class Wander:
 
     def factors(self, moments_s: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """How many times as long as on average things take at each of some ascending moments, on one machine; mean 1."""
-        strays = np.zeros(len(moments_s))
-        for scale_s, variance in zip(SCALES_S, self.variances, strict=True):
-            if variance and len(moments_s):
-                strays += math.sqrt(variance) * _path(moments_s, scale_s, generator)
-        return np.exp(strays - self.variance / 2)
+        if not len(moments_s):
+            return np.ones(0)
+        strays, usual, variances = np.zeros(len(moments_s)), 1.0, self.variances
+        if self.course:
+            strays = self.course.played(moments_s, generator)
+            usual = self.course.usual
+            up_to = np.minimum(np.cumsum([0.0, *variances]), max(self.variance - self.course.variance, 0.0))
+            variances = tuple(np.diff(up_to).tolist())
+        for scale_s, variance in zip(SCALES_S, variances, strict=True):
+            if variance:
+                strays = strays + math.sqrt(variance) * _path(moments_s, scale_s, generator)
+        return np.exp(strays - math.fsum(variances) / 2) / usual
 
 
 STEADY = Wander((0.0,) * len(SCALES_S))
@@ -59,8 +106,9 @@ def fit(moments_s: np.ndarray, strays: np.ndarray) -> Wander:
     """The wander behind ``strays``, logarithms of what took longer or shorter than usual, at ascending moments.
 
     The covariance of strays that lie some requests apart is a sum of what each scale leaves of its variance after that time:
-    least squares without negative variances. STEADY where that explains no more than it does of the same strays in any of
-    _SHUFFLES random orders, which is so in 99 of 100 cases of a machine that does not wander.
+    least squares without negative variances. Beside them stands the course that the strays took. STEADY where the scales
+    explain no more than they do of the same strays in any of _SHUFFLES random orders, which is so in 99 of 100 cases of a
+    machine that does not wander.
     """
     count = len(strays)
     if count < _FEWEST:
@@ -72,7 +120,28 @@ def fit(moments_s: np.ndarray, strays: np.ndarray) -> Wander:
     generator = np.random.default_rng(0)
     chance = max(_explained(fading, _covariances(generator.permutation(strays), lags))[0] for _ in range(_SHUFFLES))
     explained, variances = _explained(fading, _covariances(strays, lags))
-    return Wander(tuple(variances.tolist())) if explained > chance else STEADY
+    if explained <= chance:
+        return STEADY
+    found = Wander(tuple(variances.tolist()))
+    return replace(found, course=_course(moments_s, strays, found.variance))
+
+
+def _course(moments_s: np.ndarray, strays: np.ndarray, variance: float) -> Course | None:
+    """The course of strays of which ``variance`` is the wander's, and the rest noise; None where noise is all that shows.
+
+    The mean of a part is drawn towards that of all as far as it is noise, and all are spread again as wide as the wander is
+    from part to part.
+    """
+    part_s = max(_PART_S, _PART_REQUESTS * (moments_s[-1] - moments_s[0]) / len(moments_s))
+    parts = np.floor((moments_s - moments_s[0]) / part_s).astype(int)
+    counts = np.bincount(parts)
+    full = counts >= _FEWEST_IN_PART
+    means, noise = np.bincount(parts, strays)[full] / counts[full], max(strays.var() - variance, 0.0) / counts[full]
+    spread = min(means.var() - noise.mean(), variance)
+    if len(means) < _FEWEST_PARTS or spread <= 0:
+        return None
+    drawn = means * spread / (spread + noise)
+    return Course(part_s, tuple(((drawn - drawn.mean()) * math.sqrt(spread / drawn.var())).tolist()))
 
 
 def _explained(fading: np.ndarray, covariances: np.ndarray) -> tuple[float, np.ndarray]:

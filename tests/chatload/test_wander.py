@@ -46,6 +46,60 @@ def test_what_wanders_is_found_beside_noise():
     assert found.variances[1:3] == (pytest.approx(0.01, rel=0.35), pytest.approx(0.006, rel=0.35))
 
 
+def bad_moments(at_s: np.ndarray, seed: int = 5) -> np.ndarray:
+    """Which moments lie in one of some stretches of a second: 5 % of the time."""
+    starts = np.random.default_rng(seed).uniform(0, at_s[-1] - 1, round(at_s[-1] / 20))
+    return np.any([(at_s >= start) & (at_s < start + 1) for start in starts], axis=0)
+
+
+def test_bad_moments_come_again_as_bad_as_often_and_as_long():
+    at_s = moments_s(24_000, rate=80)
+    bad = bad_moments(at_s)
+    strays = 0.4 * bad + 0.1 * np.random.default_rng(4).standard_normal(len(at_s))
+    found = fit(at_s, strays)
+    later_s = moments_s(300_000, rate=300, seed=6)
+    factors = found.factors(later_s, np.random.default_rng(8))
+    assert factors.mean() == pytest.approx(1, abs=0.03)
+    usual = np.median(factors)
+    again = factors > 1.2 * usual
+    assert again.mean() == pytest.approx(bad.mean(), rel=0.35)
+    assert np.median(factors[again]) / usual == pytest.approx(np.exp(0.4), rel=0.1)
+    half_a_second = 150
+    assert 0.35 < again[half_a_second:][again[:-half_a_second]].mean() < 0.75  # half of a stretch is left, on average
+    gaussian = Wander(found.variances).factors(later_s, np.random.default_rng(8))
+    assert (gaussian > np.exp(0.3) * np.median(gaussian)).mean() < 0.2 * (factors > np.exp(0.3) * usual).mean()
+
+
+def test_a_course_is_as_wide_as_the_wander_from_part_to_part():
+    truth = Wander((0.0, 0.0, 0.01, 0.0))
+    at_s = moments_s(40_000)
+    generator = np.random.default_rng(3)
+    strays = np.log(truth.factors(at_s, generator)) + 0.2 * generator.standard_normal(len(at_s))
+    found = fit(at_s, strays)
+    assert found.course is not None
+    assert found.course.part_s == 0.25
+    assert found.course.variance == pytest.approx(0.01 * 0.92, rel=0.2)  # what a mean over a quarter of its time keeps
+    assert np.log(found.factors(at_s, generator)).var() == pytest.approx(found.variance, rel=0.25)
+
+
+def test_a_course_of_few_requests_has_longer_parts():
+    at_s = moments_s(2_000, rate=5)
+    generator = np.random.default_rng(3)
+    strays = np.log(Wander((0.0, 0.0, 0.0, 0.04)).factors(at_s, generator)) + 0.1 * generator.standard_normal(len(at_s))
+    found = fit(at_s, strays)
+    assert found.course is not None
+    assert found.course.part_s == pytest.approx(2, rel=0.1)
+
+
+def test_a_calibration_of_too_few_parts_has_no_course():
+    at_s = moments_s(400)
+    strays = np.log(Wander((0.0, 0.0, 0.04, 0.0)).factors(at_s, np.random.default_rng(3)))
+    found = fit(at_s, strays)
+    assert found.variance > 0
+    assert found.course is None
+    assert (found.factors(at_s, np.random.default_rng(1)) > 0).all()
+
+
 def test_noise_does_not_wander():
     laws = [np.random.default_rng(seed).standard_normal(3_000) for seed in range(10)]
     laws += [np.log(np.random.default_rng(seed).exponential(size=3_000)) for seed in range(10)]
