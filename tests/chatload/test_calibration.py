@@ -8,9 +8,10 @@ import pytest
 
 from chatload import samples
 from chatload.calibration import Calibration, CalibrationError, calibrate
+from chatload.forecast import Fleet, Traffic, latencies_ms
 from chatload.haste import NONE, Haste, loads
 from chatload.simulation import Instance, Service, latencies_s
-from chatload.wander import STEADY, Wander
+from chatload.wander import STEADY, Course, Wander
 
 SECONDS = 100.0
 LENGTHS = [10, 40]
@@ -182,6 +183,25 @@ def test_a_pace_that_wanders_is_found_and_taken_out_of_the_times():
     assert calm_s.mean() == pytest.approx(wandering.occupied_s.mean(), rel=0.05)
     assert calm_s.std() / calm_s.mean() == pytest.approx(quiet.occupied_s.std() / quiet.occupied_s.mean(), rel=0.1)
     assert wandering.occupied_s.std() / wandering.occupied_s.mean() > 1.2 * calm_s.std() / calm_s.mean()
+
+
+def test_the_bad_moments_of_a_calibration_are_forecast_near_full_load():
+    bad = Wander(STEADY.variances, Course(0.25, 4 * (0.5, 0.5, *38 * (0.0,))))  # half a second of each ten
+    found = calibrate(served(0.3, wandering=bad)[0], LENGTHS, 1, 0.0, SECONDS)
+    # Above its usual pace by half in the log, and never below by more than noise.
+    assert found.wander.course.slowest(0.04) / found.wander.course.slowest(0.5) == pytest.approx(np.exp(0.5), rel=0.15)
+    generator = np.random.default_rng(2)
+    sent_s = generator.exponential(0.006 / 0.75, 200_000).cumsum()
+    occupied_s = generator.choice([0.005, 0.007], len(sent_s)) + generator.uniform(-0.001, 0.001, len(sent_s))
+    service = Service((occupied_s * bad.factors(sent_s, generator))[np.newaxis])
+    truth_ms = 1e3 * np.quantile(latencies_s(sent_s, service, Instance(1, 1_000, np.inf, BESIDE_S)), 0.99)
+    calm = replace(found, wander=replace(found.wander, course=None))
+    traffic, fleet = Traffic("poisson", 0.75 / 0.006, 20_000), Fleet(1, "random", 1_000, np.inf)
+    said_ms, gaussian_ms = (
+        np.median([np.quantile(latencies_ms(one, traffic, fleet, seed), 0.99) for seed in range(9)]) for one in (found, calm)
+    )
+    assert said_ms == pytest.approx(truth_ms, rel=0.2)
+    assert gaussian_ms < 0.8 * truth_ms
 
 
 def test_what_frees_a_time_of_the_wander_stays_with_it():
