@@ -223,7 +223,8 @@ def calibrate_in(
     rows, inside = rows[answered], inside[answered]
     letters = np.asarray(lengths)[rows["utterance"]]
     server_s = (rows["tokenize_ms"].astype(float) + rows["infer_ms"]) / 1e3
-    free_s, load = _free_s(rows["done_s"], workers), haste.loads(rows["sent_s"], workers)
+    free_s = _free_s(rows["done_s"], workers)
+    load, slow = (haste.loads(rows["sent_s"], workers, memory_s) for memory_s in (haste.MEMORY_S, haste.SLOW_S))
     whole_s = rows["done_s"] - rows["sent_s"]
     idle = inside & (rows["sent_s"] >= free_s)
     if np.count_nonzero(idle) < _FEWEST_IDLE:
@@ -255,7 +256,8 @@ def calibrate_in(
     )
     _check_queue(found)
     _check_utilisation(found)
-    return _with_pace(found, rows["sent_s"][idle], rows["sent_s"][queued], haste.varied(load[inside], workers))
+    shown = np.concatenate([np.flatnonzero(idle), np.flatnonzero(queued)])
+    return _with_pace(found, rows["sent_s"][shown], slow[shown] if haste.varied(slow[inside], workers) else None)
 
 
 def within(moments_s: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -307,9 +309,11 @@ def _winsorised(values: np.ndarray) -> np.ndarray:
     return np.clip(values, lower - far, upper + far)
 
 
-def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.ndarray, varied: bool) -> Calibration:
-    """The same with its wander, what frees each time of that, and its haste, where the load is one that ``varied``."""
-    moments_s = np.concatenate([idle_sent_s, queued_sent_s])
+def _with_pace(found: Calibration, moments_s: np.ndarray, slow: np.ndarray | None) -> Calibration:
+    """The same with its wander, what frees each time of that, and its haste, where the ``slow`` load is one that varied.
+
+    Both are of the requests that found a worker idle, and then of the others.
+    """
     order = np.argsort(moments_s, kind="stable")
     times_s, load = _in_workers_s(found), np.concatenate([found.idle_load, found.queued_load])
 
@@ -317,15 +321,16 @@ def _with_pace(found: Calibration, idle_sent_s: np.ndarray, queued_sent_s: np.nd
         return _strays(found, np.minimum(load, most))[order]
 
     hastening = haste.NONE
-    if varied:
+    if slow is not None:
         # More than full load was not seen for longer than a queue lasts.
         seen = min(1 / found.busy_s, float(np.quantile(load, _SEEN)))
-        hastening = haste.fit(_winsorised(_strays(found, times_s))[order], limited, seen)
+        strays_s = _winsorised(_strays(found, times_s))[order]
+        hastening = haste.fit(strays_s, limited, _strays(found, slow)[order], seen)
     unloaded_s = np.maximum(times_s - hastening.added_s(load), _SHORTEST * times_s.mean())
     strays = _strays(found, np.log(unloaded_s))
     wandering = wander.fit(moments_s[order], strays[order])
     left = math.sqrt(max(1 - wandering.variance / strays.var(), 0.0)) if wandering.variance else 1.0
-    idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(idle_sent_s)])
+    idle_calm, queued_calm = np.split(np.exp((left - 1) * strays), [len(found.idle_s)])
     return replace(found, haste=hastening, wander=wandering, idle_calm=idle_calm, queued_calm=queued_calm)
 
 

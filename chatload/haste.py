@@ -1,10 +1,10 @@
 """Haste: how the time in a worker follows the load of the last moments, whatever the worker's own rest and queue.
 
 TorchServe with MiniLM took 6 to 10 % less for a request in each 5 s at 60 % of its full load than in the 5 s at 20 % before
-and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine a long
-utterance gained as many milliseconds as a short one, and most of them with the first third of full load, so where it ends is
-found as well (decision 0413). The load is told by arrivals: these do not depend on how fast a worker is, as its own busy
-time would.
+and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine, where a few
+tenths of one were enough, a long utterance gained as many milliseconds as a short one, and the more load there was the less
+more of it changed, so where it ends is found as well (decision 0413). The load is told by arrivals: these do not depend on
+how fast a worker is, as its own busy time would.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from itertools import accumulate
 
 import numpy as np
 
-MEMORY_S = 0.5  # what came so long ago counts 1/e of what comes now
+MEMORY_S = 0.2  # what came so long ago counts 1/e of what comes now
+# Of a load that fades so quickly much is chance, and among like requests chance load goes with a quick pace (below). What it
+# has in common with one that fades slowly is of the plan.
+SLOW_S = 0.5
 # A rate that is steady by plan varies by chance alone. Which requests are queued then depends on the pace as much as on the
 # load, and among like ones a slow pace looks like little load. So it takes a load that was made to vary.
 _VARIED = 4.0  # times the variance of Poisson arrivals
@@ -55,36 +58,37 @@ class Haste:
 NONE = Haste(0.0, 0.0, 0.0)
 
 
-def loads(moments_s: np.ndarray, workers: int) -> np.ndarray:
+def loads(moments_s: np.ndarray, workers: int, memory_s: float = MEMORY_S) -> np.ndarray:
     """The arrivals a second and worker before each of some ascending moments of arrivals, the latest counting most."""
-    kept = np.exp(-np.diff(moments_s) / MEMORY_S)
+    kept = np.exp(-np.diff(moments_s) / memory_s)
     before = accumulate(kept.tolist(), lambda count, share: (count + 1) * share, initial=0.0)
-    return np.fromiter(before, float, len(moments_s)) / (MEMORY_S * workers) if len(moments_s) else np.empty(0)
+    return np.fromiter(before, float, len(moments_s)) / (memory_s * workers) if len(moments_s) else np.empty(0)
 
 
-def varied(load: np.ndarray, workers: int) -> bool:
-    """Whether loads vary more than those of a steady rate (Campbell's theorem: their variance is rate / (2 MEMORY_S))."""
-    return bool(load.var() > _VARIED * load.mean() / (2 * MEMORY_S * workers))
+def varied(slow: np.ndarray, workers: int) -> bool:
+    """Whether slow loads vary more than those of a steady rate (Campbell's theorem: their variance is rate / (2 SLOW_S))."""
+    return bool(slow.var() > _VARIED * slow.mean() / (2 * SLOW_S * workers))
 
 
-def fit(strays_s: np.ndarray, limited: Callable[[float], np.ndarray], seen: float) -> Haste:
+def fit(strays_s: np.ndarray, limited: Callable[[float], np.ndarray], slow: np.ndarray, seen: float) -> Haste:
     """The haste behind ``strays_s``, by which times were longer or shorter, in order of time.
 
-    ``limited`` gives the load beside each, none counted higher than a limit; ``seen`` is the highest limit of which the
-    requests can tell. From both is taken what is usual for a request. The effect goes on to ``seen``, unless squares are
-    clearly smaller where it ends before. The slope counts as far as it exceeds its noise (the positive-part estimator of
-    James and Stein, 1961).
+    ``limited`` gives the load beside each, none counted higher than a limit, ``slow`` the slow load; ``seen`` is the highest
+    limit of which the requests can tell. From all three is taken what is usual for a request. The effect goes on to
+    ``seen``, unless squares are clearly smaller where it ends before. The slow load is the slope's instrument (Wald, 1940):
+    what strays have in common with it, over what the load has. The slope counts as far as it exceeds its noise (the
+    positive-part estimator of James and Stein, 1961).
     """
     load = limited(seen)
     if not _varies(load, seen):
         return NONE
-    found = _slope(strays_s, load, seen)
+    found = _slope(strays_s, load, slow, seen)
     noise = found.error_s**2 * float(load @ load)  # what a slope explains where there is none, on average
     best = _explained(strays_s, load) + _CLEARER * noise
     for most in (share * seen for share in _SHARES):
         load = limited(most)
         if _varies(load, most) and _explained(strays_s, load) > best:
-            found, best = _slope(strays_s, load, most), _explained(strays_s, load)
+            found, best = _slope(strays_s, load, slow, most), _explained(strays_s, load)
     slope_s, error_s = found.slope_s, found.error_s
     return replace(found, slope_s=slope_s - error_s**2 / slope_s if abs(slope_s) > error_s else 0.0)
 
@@ -99,16 +103,17 @@ def _explained(strays_s: np.ndarray, load: np.ndarray) -> float:
     return float(load @ strays_s) ** 2 / float(load @ load)
 
 
-def _slope(strays_s: np.ndarray, load: np.ndarray, most: float) -> Haste:
-    """The slope by least squares.
+def _slope(strays_s: np.ndarray, load: np.ndarray, slow: np.ndarray, most: float) -> Haste:
+    """The slope by its instrument.
 
     The error leaves out a twentieth of the requests after the other (jackknife): in pieces of some seconds, neighbours that
     a wandering pace makes alike stay together.
     """
-    products = np.array([(x @ y, x @ x) for x, y in zip(_blocks(load), _blocks(strays_s), strict=True)])
+    pieces = zip(_blocks(slow), _blocks(load), _blocks(strays_s), strict=True)
+    products = np.array([(z @ y, z @ x) for z, x, y in pieces])
     whole = products.sum(axis=0)
     others = whole - products
-    if others[:, 1].min() <= _TOLD * whole[1]:  # one piece has all that varies
+    if others[:, 1].min() <= _TOLD * whole[1] or whole[1] <= 0:  # one piece has all that varies
         return Haste(0.0, 0.0, most)
     without = others[:, 0] / others[:, 1]
     error = math.sqrt((_BLOCKS - 1) / _BLOCKS * float(((without - without.mean()) ** 2).sum()))
