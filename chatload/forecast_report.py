@@ -148,7 +148,7 @@ def _pace(found: Wander) -> str:
         f"{format_share(math.sqrt(variance))} over {format_duration(scale_s)}" for scale_s, variance in scales if variance
     ]
     course = found.course
-    slowest = f"; {_SLOW:.0%} of the time {course.slowest(_SLOW):.3g} times as slow as on average" if course else ""
+    slowest = f"; for {format_share(_SLOW)} of the time {course.slowest(_SLOW):.3g} times as slow, or more" if course else ""
     return f"wanders by {', '.join(by_scale)}{slowest}"
 
 

@@ -1,10 +1,10 @@
 """Haste: how the time in a worker follows the load of the last moments, whatever the worker's own rest and queue.
 
 TorchServe with MiniLM took 6 to 10 % less for a request in each 5 s at 60 % of its full load than in the 5 s at 20 % before
-and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine, where a few
-tenths of one were enough, a long utterance gained as many milliseconds as a short one, and the more load there was the less
-more of it changed, so where it ends is found as well (decision 0413). The load is told by arrivals: these do not depend on
-how fast a worker is, as its own busy time would.
+and after, be it after 20 ms of rest or behind a queue; it fell and rose within about a second. On another machine, where a
+few tenths of one were enough, a long utterance gained as many milliseconds as a short one, and the more load there was the
+less more of it changed, so where it ends is found as well (decision 0413). The load is told by arrivals: these do not depend
+on how fast a worker is, as its own busy time would.
 """
 
 from __future__ import annotations
