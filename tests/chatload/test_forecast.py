@@ -11,7 +11,7 @@ from chatload.calibration import Calibration
 from chatload.forecast import Fleet, Forecast, ForecastError, Spread, Traffic, forecast, holds, latencies_ms, spread
 from chatload.haste import NONE, Haste, loads
 from chatload.simulation import Instance, Service, latencies_s
-from chatload.wander import STEADY, Wander
+from chatload.wander import STEADY, Course, Wander
 
 SERVICE_S = 0.004
 ONE = Fleet(1, "random", 100, 10.0)
@@ -68,6 +68,17 @@ def test_a_worker_that_load_makes_faster_is_forecast_so():
     assert unknown.latency_ms["p95"].value > 1.4 * truth_ms
     assert said.full_load == pytest.approx(unknown.full_load / 0.7, rel=0.01)
     assert said.full_load * said.utilisation == pytest.approx(200)
+
+
+def test_a_report_tells_how_slow_the_slowest_hundredth_of_a_calibration_was():
+    course = Course(0.25, (*98 * (0.0,), 0.5, 0.5))
+    wandering = Wander((0.0, 0.0, course.variance, 0.0), course)
+    question = forecast_report.Question(
+        "run", replace(exponential(), wander=wandering), Traffic("poisson", 100.0, 400), ONE, objective.parse("p95<20ms"), 1
+    )
+    said = forecast_report.machine(question, forecast(question.calibration, question.traffic, ONE, question.objective, 1))
+    # Two of a hundred parts at e^0.5, and the mean a little above the others.
+    assert "the machine's pace: wanders by 7 % over 1 s; for 1 % of the time 1.63 times as slow, or more" in said["measured"]
 
 
 @pytest.mark.parametrize(
