@@ -6,7 +6,8 @@
 benchmarks.forecast measures after its calibration, as a user does; by then a shared machine may be a tenth slower, and at 80
 % load p99 five times as much. Here the rate of one run changes every 15 or 30 s: a calibration, 40 % of capacity, a
 calibration, 60 %, a calibration, 80 %, ten times over. All calibrating parts together are the calibration, all parts of a
-rate what is measured of it; the first 2 s of each part are left out. What is then wrong is the forecast.
+rate what is measured of it; the first 2 s of each part are left out. What is then wrong is the forecast, but for one thing:
+a bad moment that builds a queue for longer than that may be cut off at the beginning of a part.
 
 Otherwise as benchmarks.forecast. Prints a Markdown table; FOLDER keeps the runs.
 """
@@ -92,7 +93,11 @@ def show(folder: Path) -> None:
     found = runfolder.read_parquet(folder / "turns")
     rows = found.rows[np.argsort(found.rows["intended_s"], kind="stable")]
     lengths = [len(utterance.text) for utterance in found.utterances]
-    calibrated = calibration.calibrate_in(rows, lengths, 1, windows(0.0))
+    try:
+        calibrated = calibration.calibrate_in(rows, lengths, 1, windows(0.0))
+    except calibration.CalibrationError as error:
+        print(f"{folder.name}: no calibration: {error}", file=sys.stderr)
+        return
     fleet = forecast.Fleet(1, "random", afterwards.QUEUE, float(content["run"]["timeout_s"]))
     for share in PARTS_S:
         rate, measured = share * asked["capacity"], windows(share)
@@ -100,6 +105,9 @@ def show(folder: Path) -> None:
         said = vars(forecast.of_clause(calibrated, traffic, fleet, P99, 1))
         latency_ms = samples.latency_ms(rows[calibration.within(rows["intended_s"], measured)])
         seen = statistics.percentile(latency_ms, 0.99)
+        if seen is statistics.NOT_CARRIED:
+            print(f"{folder.name}: {len(latency_ms)} requests at {share:.0%} carry no p99", file=sys.stderr)
+            continue
         print(row(asked["quiet"], rate, share, said, vars(seen), content["verdict"]["faults"]), flush=True)
 
 
@@ -113,15 +121,16 @@ def row(quiet: float, rate: float, share: float, said: dict, seen: dict, faults:
 
 def main() -> None:
     """Serves the archive named on the command line, and measures; or forecasts anew from kept runs."""
-    kept = sys.argv[1:2] == ["again"] and len(sys.argv) == 3
-    if not kept and not 2 <= len(sys.argv) <= 4:
+    kept = sys.argv[1:2] == ["again"]
+    if not 2 <= len(sys.argv) <= 4 or (kept and len(sys.argv) != 3):
         sys.exit("benchmarks.forecast_turns: name one archive, for example model_store/intent-minilm-cpu-tuned.mar")
     print(f"{date.today()}, {processor()}, p99 in ms with 95 % intervals\n")
     print("| calibrated at | asked for | load | forecast | measured | / measured | / middle | | run |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     if kept:
         for folder in sorted(Path(sys.argv[2]).glob("set-*")):
-            show(folder)
+            if (folder / "turns" / "run.json").exists():  # not of a set that ended early
+                show(folder)
         return
     sets = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     with tempfile.TemporaryDirectory() as name, serving(sys.argv[1], front_core=WORKER_CORE) as server:

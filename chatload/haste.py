@@ -18,7 +18,7 @@ import numpy as np
 
 MEMORY_S = 0.2  # what came so long ago counts 1/e of what comes now
 # Of a load that fades so quickly much is chance, and among like requests chance load goes with a quick pace (below). What it
-# has in common with one that fades slowly is of the plan.
+# has in common with one that fades slowly is mostly of the plan.
 SLOW_S = 0.5
 # A rate that is steady by plan varies by chance alone. Which requests are queued then depends on the pace as much as on the
 # load, and among like ones a slow pace looks like little load. So it takes a load that was made to vary.
@@ -47,7 +47,7 @@ class Haste:
 
     @property
     def full_s(self) -> float:
-        """What full load adds."""
+        """What full load adds, as a load that stays there does."""
         return self.slope_s * self.most
 
     def resampled(self, generator: np.random.Generator) -> Haste:
@@ -83,6 +83,8 @@ def fit(strays_s: np.ndarray, limited: Callable[[float], np.ndarray], slow: np.n
     if not _varies(load, seen):
         return NONE
     found = _slope(strays_s, load, slow, seen)
+    if not found.error_s:
+        return NONE
     noise = found.error_s**2 * float(load @ load)  # what a slope explains where there is none, on average
     best = _explained(strays_s, load) + _CLEARER * noise
     for most in (share * seen for share in _SHARES):

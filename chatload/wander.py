@@ -26,14 +26,16 @@ _LONGEST_LAG_SHARE = 0.25  # of the requests: at longer lags too few pairs are l
 _SHUFFLES = 99
 _FEWEST = 100
 _PART_S, _PART_REQUESTS = 0.25, 10  # a part of a course: so long, and longer where it would have fewer requests on average
-_FEWEST_IN_PART = 3
 _STRETCH_S = 10.0  # played again in one piece: longer than a machine's bad moments last
 _FEWEST_PARTS = 40
 
 
 @dataclass(frozen=True)
 class Course:
-    """How the pace went in a calibration: its logarithm in parts of ``part_s``, one after the other, freed of noise."""
+    """How the pace went in a calibration: its logarithm in parts of ``part_s``, freed of noise, in order of time.
+
+    Parts without any request are left out.
+    """
 
     part_s: float
     strays: tuple[float, ...]
@@ -56,8 +58,9 @@ class Course:
         """The strays at some ascending moments: stretches of the course, each from a part drawn by lot, round its end."""
         parts = np.floor((moments_s - moments_s[0]) / self.part_s).astype(int)
         length = math.ceil(_STRETCH_S / self.part_s)
-        starts = generator.integers(len(self.strays), size=parts[-1] // length + 1)
-        return np.array(self.strays)[(starts[parts // length] + parts % length) % len(self.strays)]
+        stretches, stretch = np.unique(parts // length, return_inverse=True)  # a trace may pause for months
+        starts = generator.integers(len(self.strays), size=len(stretches))
+        return np.array(self.strays)[(starts[stretch] + parts % length) % len(self.strays)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Wander:
             return np.ones(0)
         strays, usual, variances = np.zeros(len(moments_s)), 1.0, self.variances
         if self.course:
-            strays = self.course.played(moments_s, generator)
+            # Lots of their own: at another rate, which takes more or fewer of them, all else is to be the same chance.
+            strays = self.course.played(moments_s, generator.spawn(1)[0])
             usual = self.course.usual
             up_to = np.minimum(np.cumsum([0.0, *variances]), max(self.variance - self.course.variance, 0.0))
             variances = tuple(np.diff(up_to).tolist())
@@ -129,19 +133,19 @@ def fit(moments_s: np.ndarray, strays: np.ndarray) -> Wander:
 def _course(moments_s: np.ndarray, strays: np.ndarray, variance: float) -> Course | None:
     """The course of strays of which ``variance`` is the wander's, and the rest noise; None where noise is all that shows.
 
-    The mean of a part is drawn towards that of all as far as it is noise, and all are spread again as wide as the wander is
-    from part to part.
+    The mean of a part is drawn towards that of all, so that each part varies as much as the wander does from part to part: a
+    part of few requests, whose mean is mostly noise, by more.
     """
-    part_s = max(_PART_S, _PART_REQUESTS * (moments_s[-1] - moments_s[0]) / len(moments_s))
-    parts = np.floor((moments_s - moments_s[0]) / part_s).astype(int)
-    counts = np.bincount(parts)
-    full = counts >= _FEWEST_IN_PART
-    means, noise = np.bincount(parts, strays)[full] / counts[full], max(strays.var() - variance, 0.0) / counts[full]
+    since_s = moments_s - moments_s[0]
+    seconds = len(np.unique(np.floor(since_s)))  # between windows of a run there are none
+    part_s = max(_PART_S, _PART_REQUESTS * seconds / len(moments_s))
+    _, parts, counts = np.unique(np.floor(since_s / part_s), return_inverse=True, return_counts=True)
+    means, noise = np.bincount(parts, strays) / counts, max(strays.var() - variance, 0.0) / counts
     spread = min(means.var() - noise.mean(), variance)
     if len(means) < _FEWEST_PARTS or spread <= 0:
         return None
-    drawn = means * spread / (spread + noise)
-    return Course(part_s, tuple(((drawn - drawn.mean()) * math.sqrt(spread / drawn.var())).tolist()))
+    drawn = means * np.sqrt(spread / (spread + noise))
+    return Course(part_s, tuple((drawn - drawn.mean()).tolist()))
 
 
 def _explained(fading: np.ndarray, covariances: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chatload import samples
-from chatload.calibration import Calibration, CalibrationError, calibrate
+from chatload.calibration import Calibration, CalibrationError, calibrate, calibrate_in, within
 from chatload.forecast import Fleet, Traffic, latencies_ms
 from chatload.haste import NONE, Haste, loads
 from chatload.simulation import Instance, Service, latencies_s
@@ -202,6 +202,21 @@ def test_the_bad_moments_of_a_calibration_are_forecast_near_full_load():
     )
     assert said_ms == pytest.approx(truth_ms, rel=0.2)
     assert gaussian_ms < 0.8 * truth_ms
+
+
+def test_some_windows_of_a_run_are_a_calibration_of_their_own():
+    rows, _ = served(0.3)
+    slow = (rows["sent_s"] >= 20) & (rows["sent_s"] < 40)
+    for name in ("tokenize_ms", "infer_ms"):
+        rows[name][slow] *= 3  # a part that no window has
+    windows = [(0.0, 20.0), (40.0, 70.0)]
+    assert within(np.array([0.0, 19.9, 20.0, 39.9, 40.0, 70.0]), windows).tolist() == [True, True, False, False, True, False]
+    found, first = calibrate_in(rows, LENGTHS, 1, windows), calibrate(rows, LENGTHS, 1, 0.0, 20.0)
+    inside = within(rows["intended_s"], windows)
+    assert found.rate == pytest.approx(np.count_nonzero(inside) / 50)
+    assert len(found.idle_s) + len(found.queued_s) <= np.count_nonzero(inside)
+    assert found.idle_server_s.max() < 0.010 < rows["infer_ms"][slow].max() / 1e3
+    assert found.idle_s[: len(first.idle_s)] == pytest.approx(first.idle_s)
 
 
 def test_what_frees_a_time_of_the_wander_stays_with_it():

@@ -104,7 +104,7 @@ def test_a_quick_pace_that_goes_with_chance_load_is_no_haste():
     chance = load - SLOW * (load @ SLOW) / (SLOW @ SLOW)
     noise = noises(1, 0.2)[0]
     found = fit(-0.002 * load - 0.008 * chance + noise, limited, SLOW, SEEN)
-    by_squares = -0.002 - 0.008 * (load @ chance) / (load @ load)
+    by_squares = fit(-0.002 * load - 0.008 * chance + noise, limited, load, SEEN).slope_s
     assert found.slope_s == pytest.approx(-0.002, rel=0.1)
     assert by_squares < -0.0024
 

@@ -5,18 +5,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.wander import SCALES_S, STEADY, Wander, fit
+from chatload.wander import SCALES_S, STEADY, Course, Wander, fit
 
 
 def moments_s(count: int, rate: float = 50.0, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).exponential(1 / rate, count).cumsum()
 
 
-@given(st.lists(st.floats(0, 0.05), min_size=len(SCALES_S), max_size=len(SCALES_S)), st.integers(0, 50), st.integers(0, 9))
-def test_there_is_a_factor_above_zero_for_each_moment(variances, count, seed):
-    factors = Wander(tuple(variances)).factors(moments_s(count), np.random.default_rng(seed))
+COURSES = [None, Course(0.25, (0.0, 0.1, 0.5)), Course(30.0, (0.2, -0.1))]
+
+
+@given(
+    st.lists(st.floats(0, 0.05), min_size=len(SCALES_S), max_size=len(SCALES_S)),
+    st.sampled_from(COURSES),
+    st.integers(0, 50),
+    st.sampled_from([0.0, 1e6]),
+    st.integers(0, 9),
+)
+def test_there_is_a_factor_above_zero_for_each_moment(variances, course, count, pause_s, seed):
+    at_s = moments_s(count)
+    at_s[count // 2 :] += pause_s
+    factors = Wander(tuple(variances), course).factors(at_s, np.random.default_rng(seed))
     assert len(factors) == count
     assert (factors > 0).all()
+
+
+def test_another_rate_is_the_same_chance():
+    wandering = Wander((0.01, 0.0, 0.0, 0.0), Course(0.25, 1_000 * (0.0,)))
+    at_s = moments_s(20_000, rate=1.0)
+    slower, faster = (wandering.factors(at_s / rate, np.random.default_rng(5)) for rate in (100, 120))
+    assert np.corrcoef(slower, faster)[0, 1] > 0.95
 
 
 def test_a_steady_pace_does_not_change():
@@ -80,6 +98,28 @@ def test_a_course_is_as_wide_as_the_wander_from_part_to_part():
     assert found.course.part_s == 0.25
     assert found.course.variance == pytest.approx(0.01 * 0.92, rel=0.2)  # what a mean over a quarter of its time keeps
     assert np.log(found.factors(at_s, generator)).var() == pytest.approx(found.variance, rel=0.25)
+
+
+def test_a_part_of_few_requests_varies_as_one_of_many_does():
+    rates = np.where(np.arange(30_000) // 900 % 2, 200, 30)  # of the same number of requests each
+    at_s = np.random.default_rng(1).exponential(1 / rates).cumsum()
+    generator = np.random.default_rng(3)
+    strays = np.log(Wander((0.0, 0.0, 0.01, 0.0)).factors(at_s, generator)) + 0.2 * generator.standard_normal(len(at_s))
+    course = fit(at_s, strays).course
+    parts, counts = np.unique(np.floor((at_s - at_s[0]) / course.part_s), return_counts=True)
+    assert len(parts) == len(course.strays)
+    many = counts > 20
+    assert np.var(np.array(course.strays)[many]) == pytest.approx(np.var(np.array(course.strays)[~many]), rel=0.35)
+
+
+def test_the_time_between_two_windows_makes_no_longer_parts():
+    at_s = moments_s(20_000)
+    at_s += 1_000 * np.floor(at_s / 100)
+    generator = np.random.default_rng(3)
+    strays = np.log(Wander((0.0, 0.0, 0.01, 0.0)).factors(at_s, generator)) + 0.1 * generator.standard_normal(len(at_s))
+    course = fit(at_s, strays).course
+    assert course.part_s == 0.25
+    assert len(course.strays) == pytest.approx(4 * 400, rel=0.02)
 
 
 def test_a_course_of_few_requests_has_longer_parts():
