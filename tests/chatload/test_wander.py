@@ -12,6 +12,12 @@ def moments_s(count: int, rate: float = 50.0, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).exponential(1 / rate, count).cumsum()
 
 
+def noisy(truth: Wander, at_s: np.ndarray, noise: float) -> np.ndarray:
+    """The strays of such a machine's requests, which differ by noise as well."""
+    generator = np.random.default_rng(3)
+    return np.log(truth.factors(at_s, generator)) + noise * generator.standard_normal(len(at_s))
+
+
 COURSES = [None, Course(0.25, (0.0, 0.1, 0.5)), Course(30.0, (0.2, -0.1))]
 
 
@@ -57,8 +63,7 @@ def test_each_scale_fades_at_its_own_time_about_a_mean_of_one(number):
 def test_what_wanders_is_found_beside_noise():
     truth = Wander((0.0, 0.01, 0.006, 0.0))
     at_s = moments_s(20_000)
-    generator = np.random.default_rng(3)
-    strays = np.log(truth.factors(at_s, generator)) + 0.2 * generator.standard_normal(len(at_s))
+    strays = noisy(truth, at_s, 0.2)
     found = fit(at_s, strays)
     assert found.variance == pytest.approx(truth.variance, rel=0.3)
     assert found.variances[1:3] == (pytest.approx(0.01, rel=0.35), pytest.approx(0.006, rel=0.35))
@@ -91,20 +96,18 @@ def test_bad_moments_come_again_as_bad_as_often_and_as_long():
 def test_a_course_is_as_wide_as_the_wander_from_part_to_part():
     truth = Wander((0.0, 0.0, 0.01, 0.0))
     at_s = moments_s(40_000)
-    generator = np.random.default_rng(3)
-    strays = np.log(truth.factors(at_s, generator)) + 0.2 * generator.standard_normal(len(at_s))
+    strays = noisy(truth, at_s, 0.2)
     found = fit(at_s, strays)
     assert found.course is not None
     assert found.course.part_s == 0.25
     assert found.course.variance == pytest.approx(0.01 * 0.92, rel=0.2)  # what a mean over a quarter of its time keeps
-    assert np.log(found.factors(at_s, generator)).var() == pytest.approx(found.variance, rel=0.25)
+    assert np.log(found.factors(at_s, np.random.default_rng(1))).var() == pytest.approx(found.variance, rel=0.25)
 
 
 def test_a_part_of_few_requests_varies_as_one_of_many_does():
     rates = np.where(np.arange(30_000) // 900 % 2, 200, 30)  # of the same number of requests each
     at_s = np.random.default_rng(1).exponential(1 / rates).cumsum()
-    generator = np.random.default_rng(3)
-    strays = np.log(Wander((0.0, 0.0, 0.01, 0.0)).factors(at_s, generator)) + 0.2 * generator.standard_normal(len(at_s))
+    strays = noisy(Wander((0.0, 0.0, 0.01, 0.0)), at_s, 0.2)
     course = fit(at_s, strays).course
     parts, counts = np.unique(np.floor((at_s - at_s[0]) / course.part_s), return_counts=True)
     assert len(parts) == len(course.strays)
@@ -115,8 +118,7 @@ def test_a_part_of_few_requests_varies_as_one_of_many_does():
 def test_the_time_between_two_windows_makes_no_longer_parts():
     at_s = moments_s(20_000)
     at_s += 1_000 * np.floor(at_s / 100)
-    generator = np.random.default_rng(3)
-    strays = np.log(Wander((0.0, 0.0, 0.01, 0.0)).factors(at_s, generator)) + 0.1 * generator.standard_normal(len(at_s))
+    strays = noisy(Wander((0.0, 0.0, 0.01, 0.0)), at_s, 0.1)
     course = fit(at_s, strays).course
     assert course.part_s == 0.25
     assert len(course.strays) == pytest.approx(4 * 400, rel=0.02)
@@ -124,8 +126,7 @@ def test_the_time_between_two_windows_makes_no_longer_parts():
 
 def test_a_course_of_few_requests_has_longer_parts():
     at_s = moments_s(2_000, rate=5)
-    generator = np.random.default_rng(3)
-    strays = np.log(Wander((0.0, 0.0, 0.0, 0.04)).factors(at_s, generator)) + 0.1 * generator.standard_normal(len(at_s))
+    strays = noisy(Wander((0.0, 0.0, 0.0, 0.04)), at_s, 0.1)
     found = fit(at_s, strays)
     assert found.course is not None
     assert found.course.part_s == pytest.approx(2, rel=0.1)
