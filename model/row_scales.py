@@ -10,6 +10,7 @@ github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsof
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def scale_by_rows(model: Any) -> int:
     constants = dict(CONSTANTS)
     nodes, products = [], 0
     quantized: set[str] = set()
+    uses: Counter[str] = Counter()
     zeros: set[str] = {ZERO_OF_ONE}
     for node in graph.node:
         of_head = node.output[0] in heads
@@ -64,6 +66,11 @@ def scale_by_rows(model: Any) -> int:
         columns, values = node.input[1], onnx.numpy_helper.to_array(weights[node.input[1]])
         if of_head:
             columns, values = f"{columns}_transposed", values.T
+        # Weights that products share, as an ALBERT's layers do, are written for each: where onnxruntime has to avoid
+        # overflow (handlers/cpu_model.py), it can't load shared ones ("Attempt to replace the existing tensor").
+        uses[columns] += 1
+        if uses[columns] > 1:
+            columns = f"{columns}_{uses[columns]}"
         constants.update(quantize_columns(columns, values))
         nodes.append(product(node, columns, rows in first))
         products += not of_head

@@ -256,6 +256,16 @@ def test_with_vnni_products_take_the_weights_that_are_fast(tmp_path, monkeypatch
     assert product_types(folder, cpu_model.session_options(threads=1)) == [TensorProto.INT8] * 7
 
 
+@pytest.mark.parametrize("instructions", [[], ["avx512_vnni"]])
+def test_weights_that_layers_share_run_on_every_processor(tmp_path, monkeypatch, instructions):
+    monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": instructions})
+    shared = tiny.tiny_checkpoint(tmp_path / "albert", "Albert", layers=2)
+    folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned", shared)  # the engine loads it to see that it runs
+    graph = onnx.load(folder / cpu_model.ONNX_GRAPH).graph
+    read = [node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(read) == len(set(read)) == 2 * 6 + 2  # before the layers an ALBERT widens its embeddings
+
+
 def test_a_graph_that_the_engine_cannot_run_is_the_build_s_problem():
     def fails(rows):
         raise RuntimeError("zero points of size 64\nand a stack trace")

@@ -29,14 +29,14 @@ CORPUS = "utterance\tintent\tsplit\n" + "".join(
 )
 
 
-def tiny_classifier(kind: str = "Bert", seed: int = 0):
+def tiny_classifier(kind: str = "Bert", seed: int = 0, layers: int = 1):
     """Return a random classifier of an architecture family, in evaluation mode."""
     package = checkpoint.transformers()
     labels = {"id2label": dict(enumerate(INTENTS)), "label2id": {intent: n for n, intent in enumerate(INTENTS)}}
     if kind == "DistilBert":
-        shape = {"dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64}
+        shape = {"dim": 32, "n_layers": layers, "n_heads": 2, "hidden_dim": 64}
     else:
-        shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+        shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64}
     if kind == "Roberta":
         shape.update(max_position_embeddings=514, type_vocab_size=1, pad_token_id=0, bos_token_id=2, eos_token_id=3)
     torch.manual_seed(seed)
@@ -52,9 +52,9 @@ def tiny_tokenizer(folder: Path):
     return checkpoint.transformers().BertTokenizerFast(vocab_file=str(vocabulary), vocab=str(vocabulary))
 
 
-def tiny_checkpoint(folder: Path, kind: str = "Bert", seed: int = 0) -> Path:
+def tiny_checkpoint(folder: Path, kind: str = "Bert", seed: int = 0, layers: int = 1) -> Path:
     """Write a Hugging Face folder and return it."""
-    checkpoint.save_checkpoint(tiny_classifier(kind, seed), tiny_tokenizer(folder / "words"), folder)
+    checkpoint.save_checkpoint(tiny_classifier(kind, seed, layers), tiny_tokenizer(folder / "words"), folder)
     return folder
 
 
