@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
+from chatload import quantiles
 from chatload.objective import Estimate
 from chatload.statistics import NOT_CARRIED, rate
 
@@ -70,7 +71,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float, grain: fl
 
 def _students(steps: np.ndarray, confidence: float, grain: float) -> tuple[float, float, float]:
     value = float(steps.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, len(steps) - 1) * steps.std(ddof=1) / math.sqrt(len(steps))) + grain
+    half = float(quantiles.student((1 + confidence) / 2, len(steps) - 1) * steps.std(ddof=1) / math.sqrt(len(steps))) + grain
     return value, value - half, value + half
 
 
@@ -94,7 +95,7 @@ def rate_ratio(
 
 def _half_over_parts(a: np.ndarray, b: np.ndarray, confidence: float) -> float:
     rest = b - a * (b.sum() / a.sum())
-    quantile = stats.t.ppf((1 + confidence) / 2, len(rest) - 1)
+    quantile = quantiles.student((1 + confidence) / 2, len(rest) - 1)
     return float(quantile * math.sqrt(len(rest)) * rest.std(ddof=1) / b.sum())
 
 
@@ -103,8 +104,8 @@ def needed_factor(half: float, margin: float, confidence: float) -> float:
 
     Intervals shrink with the square root of the length.
     """
-    level = stats.norm.ppf((1 + confidence) / 2)
-    return float(((half / margin) * (level + stats.norm.ppf(POWER)) / level) ** 2)
+    level = quantiles.normal((1 + confidence) / 2)
+    return float(((half / margin) * (level + quantiles.normal(POWER)) / level) ** 2)
 
 
 def needed_rounds(half: float, rounds: int, margin: float, confidence: float) -> int | None:
@@ -114,10 +115,10 @@ def needed_rounds(half: float, rounds: int, margin: float, confidence: float) ->
     ten thousand do not.
     """
     tail = (1 + confidence) / 2
-    spread = half * math.sqrt(rounds) / stats.t.ppf(tail, rounds - 1)
-    spread *= math.sqrt((rounds - 1) / stats.chi2.ppf(1 - _SPREAD_BOUND, rounds - 1))
+    spread = half * math.sqrt(rounds) / quantiles.student(tail, rounds - 1)
+    spread *= math.sqrt((rounds - 1) / quantiles.chi_squared(1 - _SPREAD_BOUND, rounds - 1))
     counts = np.arange(2, _MOST_ROUNDS + 1)
-    seen = (stats.t.ppf(tail, counts - 1) + stats.t.ppf(POWER, counts - 1)) * spread / np.sqrt(counts)
+    seen = sum(special.stdtrit(counts - 1, share) for share in (tail, POWER)) * spread / np.sqrt(counts)
     enough = np.flatnonzero(seen <= margin)
     return int(counts[enough[0]]) if len(enough) else None
 

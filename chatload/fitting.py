@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
-from chatload import timetable
+from chatload import quantiles, timetable
 from chatload.description import Burstiness, Traffic, burstiness, dispersion
 
 NEAR = 0.05  # the relative error up to which a process reproduces a number
@@ -251,7 +251,7 @@ def candidate(process: Process, traffic: Traffic) -> Candidate:
     values = {name: np.array([one.values.get(name, math.nan) for one in found]) for name in measured}
     means = {name: float(np.nanmean(value)) for name, value in values.items()}
     outside = (1 - _LIKELY) / len(measured)  # of each number, so that all together are within so often (Bonferroni)
-    reach = float(stats.t.ppf(1 - outside / 2, runs - 1)) * math.sqrt(1 + 1 / runs)
+    reach = float(quantiles.student(1 - outside / 2, runs - 1)) * math.sqrt(1 + 1 / runs)
     apart = {name: reach * float(np.nanstd(value, ddof=1)) for name, value in values.items()}
     low, high = ({name: means[name] + side * apart[name] for name in means} for side in (-1, 1))
     return Candidate(process, means | _long_run(process, traffic), low, high, measured)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
-from scipy import stats
 
 from chatload import conditions, faults, report, table
 from chatload.objective import Estimate
@@ -130,6 +129,8 @@ def drifts(rows: Sequence[Row]) -> list[Drift]:
 
     Faulty runs say nothing about the server and are left out; of fewer than six runs nothing is said.
     """
+    from scipy import stats  # takes a second to import, which every command would begin with
+
     valid = [each for each in rows if not each.faults]
     found = []
     for metric in METRICS:

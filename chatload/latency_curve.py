@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from chatload import statistics
+from chatload import quantiles, statistics
 from chatload.objective import Estimate
 
 # What of the curve counts as near the limit, in times the limit; the wider range where the narrower holds too few points.
@@ -100,7 +99,7 @@ def _near(points: Sequence[Point], speeds: Sequence[float], limit_ms: float) -> 
 def _meet(line: _Line, speed: float) -> Crossing | None:
     found = line.middle + (speed - line.level) / line.slope
     error = math.sqrt(line.variance * (1 / line.weight + (found - line.middle) ** 2 / line.spread)) / -line.slope
-    half = float(stats.t.ppf(0.975, line.freedom)) * error
+    half = float(quantiles.student(0.975, line.freedom)) * error
     return Crossing(found, found - half, found + half) if found > 0 else None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from chatload.arrivals import ArrivalsError
 from chatload.timetable import BLOCK
@@ -114,7 +114,7 @@ def _rounded_lognormal(mean: float, cv: float) -> tuple[float, float]:
     if not (excess(narrow) <= 0 <= excess(wide)):
         least, most = excess(narrow) + cv, excess(wide) + cv
         raise ArrivalsError(f"turns_cv={cv:g}: with a mean of {mean:g} turns it is {least:.2g} to {most:.2g}")
-    sigma = optimize.brentq(excess, narrow, wide, xtol=1e-6)
+    sigma = _root(excess, narrow, wide, 1e-6)
     return _mu(mean, sigma), sigma
 
 
@@ -122,7 +122,13 @@ def _mu(mean: float, sigma: float) -> float:
     """The mu at which a lognormal of this sigma has this mean after rounding up."""
     far = 10 * sigma + 1
     bounds = math.log(mean) - 1 - sigma * far, math.log(MOST_TURNS) + far
-    return optimize.brentq(lambda mu: _moments(mu, sigma)[0] - mean, *bounds, xtol=1e-9)
+    return _root(lambda mu: _moments(mu, sigma)[0] - mean, *bounds, 1e-9)
+
+
+def _root(function: Callable[[float], float], low: float, high: float, within: float) -> float:
+    from scipy.optimize import brentq  # a third of a second, which runs without sessions would begin with as well
+
+    return brentq(function, low, high, xtol=within)
 
 
 def _moments(mu: float, sigma: float) -> tuple[float, float]:

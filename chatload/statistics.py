@@ -13,14 +13,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from chatload import samples
+from chatload import quantiles, samples
 from chatload.objective import Estimate
 
 PERCENTILES = (0.50, 0.90, 0.95, 0.99, 0.999, 0.9999)
 CONFIDENCE = 0.95
-TWO_SIDED = float(stats.norm.ppf((1 + CONFIDENCE) / 2))  # standard deviations
+TWO_SIDED = quantiles.normal((1 + CONFIDENCE) / 2)  # standard deviations
 # Several block lengths, the widest answer wins: short blocks measure well but miss correlation longer than a block.
 BLOCK_COUNTS = (10, 20, 40)
 # A run of few effective samples may be shorter than the memory of what it measures: then still longer blocks are asked.
@@ -28,6 +28,7 @@ _FEW_EFFECTIVE = 200
 _LONG_BLOCKS = 5
 _BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
 _TREND_BLOCKS = 10
+_TREND_PAIRS = 29  # of ten, so many more rise than fall in at most 1 % of orders (Kendall, Rank Correlation Methods)
 
 NOT_CARRIED = Estimate(None, None, None)
 
@@ -75,8 +76,8 @@ def percentile(
     inflation = max(body, _inflation(above(share), 1 - share, confidence))
     effective = max(int(count / inflation), 1)
     tail = (1 - confidence) / 2
-    low_rank = max(stats.binom.ppf(tail, effective, share), 1)
-    high_rank = stats.binom.ppf(1 - tail, effective, share) + 1
+    low_rank = max(quantiles.binomial(tail, effective, share), 1)
+    high_rank = quantiles.binomial(1 - tail, effective, share) + 1
     if high_rank <= effective:
         high = float(ordered[math.ceil(high_rank * count / effective) - 1])
     else:
@@ -111,9 +112,9 @@ def proportion(flags: np.ndarray, effect: float | None = None, confidence: float
 def share_bounds(hits: float, count: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The interval of a share of which ``hits`` of ``count`` independent trials were seen (Clopper-Pearson)."""
     tail = (1 - confidence) / 2
-    low = stats.beta.ppf(tail, hits, count - hits + 1) if hits > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
-    return float(low), float(high)
+    low = quantiles.beta(tail, hits, count - hits + 1) if hits > 0 else 0.0
+    high = quantiles.beta(1 - tail, hits + 1, count - hits) if hits < count else 1.0
+    return low, high
 
 
 def mean(in_time_order: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
@@ -122,7 +123,7 @@ def mean(in_time_order: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     if blocks < 2:
         return NOT_CARRIED
     means = _block_means(in_time_order, blocks)
-    half = stats.t.ppf((1 + confidence) / 2, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
+    half = quantiles.student((1 + confidence) / 2, blocks - 1) * means.std(ddof=1) / math.sqrt(blocks)
     value = float(in_time_order.mean())
     # No mean lies below the smallest value, whatever a few very different blocks suggest.
     return Estimate(value, max(value - float(half), float(in_time_order.min())), value + float(half))
@@ -131,9 +132,9 @@ def mean(in_time_order: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
 def rate(count: int, duration_s: float, confidence: float = CONFIDENCE) -> Estimate:
     """Events per second with the exact interval of a Poisson count (Garwood 1936)."""
     tail = (1 - confidence) / 2
-    low = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
-    high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
-    return Estimate(count / duration_s, float(low) / duration_s, float(high) / duration_s)
+    low = quantiles.chi_squared(tail, 2 * count) / 2 if count else 0.0
+    high = quantiles.chi_squared(1 - tail, 2 * count + 2) / 2
+    return Estimate(count / duration_s, low / duration_s, high / duration_s)
 
 
 def design_effect(flags: np.ndarray, confidence: float = CONFIDENCE) -> float:
@@ -157,7 +158,7 @@ def _inflation(flags: np.ndarray, share: float, confidence: float) -> float:
         effect = _over_blocks(flags, count, independent)
         if effect > 1:
             # The effect is itself estimated from few blocks: Student's t in place of the normal pays for that.
-            effect *= (stats.t.ppf(level, count - 1) / stats.norm.ppf(level)) ** 2
+            effect *= (quantiles.student(level, count - 1) / quantiles.normal(level)) ** 2
         worst = max(worst, float(effect))
     return worst
 
@@ -195,11 +196,12 @@ def in_flight(rows: np.ndarray, moments_s: np.ndarray) -> np.ndarray:
 def trend(values: np.ndarray) -> float:
     """By what factor a series of equally spaced values changes from its first to its last third; 1 where that is chance.
 
-    Chance is what Kendall's rank test on ten block means calls so (p >= 0.01): it asks for a trend, not for a shape, and a
+    Chance is what Kendall's rank test on ten block means calls so (p > 0.01): it asks for a trend, not for a shape, and a
     periodic stall or a single burst has none.
     """
     means = _block_means(values.astype(float), _TREND_BLOCKS)
-    if len(values) < _TREND_BLOCKS or stats.kendalltau(np.arange(_TREND_BLOCKS), means).pvalue >= 0.01:
+    rises = np.sign(np.subtract.outer(means, means))  # from each to those before it
+    if len(values) < _TREND_BLOCKS or abs(np.tril(rises).sum()) < _TREND_PAIRS:
         return 1.0
     third = len(values) // 3
     # One request more or less is no trend, however few there are.
@@ -225,8 +227,13 @@ def transient(in_time_order: np.ndarray) -> int:
 
 def departs_from_poisson(intended_s: np.ndarray, rate: float) -> bool:
     """Whether arrivals in time order are not a Poisson process of constant rate (Kolmogorov-Smirnov, p < 0.0001)."""
-    gaps = np.diff(intended_s)
-    return len(gaps) > 0 and bool(stats.kstest(gaps, "expon", args=(0, 1 / rate)).pvalue < 1e-4)
+    gaps = np.sort(np.diff(intended_s))
+    if not len(gaps):
+        return False
+    law, ranks = -np.expm1(-gaps * rate), np.arange(len(gaps) + 1) / len(gaps)
+    distance = max(float((ranks[1:] - law).max()), float((law - ranks[:-1]).max()))
+    # That either side is so far off is at most twice as likely as that one is, and where both are unlikely just that.
+    return bool(2 * special.smirnov(len(gaps), distance) < 1e-4)
 
 
 def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: float) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ PURE = {
     "objective",
     "plan",
     "plan_report",
+    "quantiles",
     "queueing",
     "report",
     "reproduction",
@@ -217,3 +219,9 @@ def test_scenarios_hold_no_loops_and_no_arithmetic():
         assert packages(path) <= {"chatload", "locust"}, path
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, (ast.For, ast.While, ast.If, ast.BinOp, ast.comprehension)), path
+
+
+def test_no_run_and_no_command_begins_with_a_second_of_importing_scipy_s_statistics():
+    code = "import sys, chatload.cli, chatload.locust_adapter; print('scipy.stats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

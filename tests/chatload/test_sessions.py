@@ -31,7 +31,7 @@ def planned(rate: float, end_s: float, text: str = SHORT, seed: int = 1, part: i
     return np.concatenate(list(sessions.until(sessions.in_order(turns), end_s)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mean=st.floats(1.05, 40), cv=st.floats(0.55, 2.0))
 def test_the_rounded_number_of_turns_has_the_mean_and_the_variation_asked_for(mean, cv):
     counts = sessions.lognormal_turns(mean, cv).draw(np.random.default_rng(1), 200_000)
@@ -58,7 +58,7 @@ def test_think_times_have_their_mean_and_variation(dist, cv):
     assert pauses_s.std() / 24 == pytest.approx(cv, abs=0.06)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32), rate=st.floats(1, 300))
 def test_a_plan_is_sorted_whole_and_the_same_for_the_same_seed(seed, rate):
     turns = planned(rate, 30.0, seed=seed)
@@ -138,7 +138,6 @@ def test_the_parts_are_the_plan_and_no_session_is_dealt_twice(parts):
 
 
 @given(st.lists(st.lists(st.floats(0, 50), max_size=40), max_size=60))
-@settings(deadline=None)
 def test_turns_come_in_order_however_far_they_lie_ahead(offsets):
     blocks, plain = [], []
     for number, ahead_s in enumerate(offsets):

@@ -51,7 +51,7 @@ def long_words(text: str) -> set[str]:
     return set(re.findall(r"[^\W\d_]{4,}", text.lower()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=messages)
 def test_a_stand_in_is_as_long_and_keeps_no_word(bert, plain, text):
     for language in (bert, plain):
@@ -61,7 +61,7 @@ def test_a_stand_in_is_as_long_and_keeps_no_word(bert, plain, text):
         assert not long_words(text) & long_words(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=messages)
 def test_a_stand_in_has_the_very_number_of_tokens(bert, text):
     stand_ins = StandIns(bert, SECRET)
@@ -69,7 +69,7 @@ def test_a_stand_in_has_the_very_number_of_tokens(bert, text):
     assert stand_ins.missed == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(text=st.text(min_size=1, max_size=12))
 def test_whatever_is_written_its_length_is_kept_and_a_missed_number_of_tokens_is_counted(bert, text):
     stand_ins = StandIns(bert, SECRET)
@@ -79,7 +79,7 @@ def test_whatever_is_written_its_length_is_kept_and_a_missed_number_of_tokens_is
     assert (bert.count(found) == bert.count(text)) == (stand_ins.missed == 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(texts=st.lists(messages, min_size=1, max_size=20))
 def test_equal_texts_stay_equal_and_others_apart(bert, texts):
     stand_ins = StandIns(bert, SECRET)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.signal import lfilter
@@ -168,3 +168,21 @@ def test_the_summary_of_a_union_is_that_of_its_parts_joined(outcomes, workers):
     whole = statistics.summarise(rows, np.ones(len(rows), bool), 0.0, 1.0)
     joined = statistics.summarise(np.concatenate(parts), np.ones(len(rows), bool), 0.0, 1.0)
     assert repr(joined) == repr(whole)  # repr, since NaN differs from itself
+
+
+@given(st.permutations(range(10)))
+@example([*range(10)])
+@example([0, 9, *range(1, 9)])  # 29 pairs more rise than fall
+@example([9, *range(9)])  # 27
+def test_a_trend_is_what_kendall_s_rank_test_calls_one(means):
+    series = np.repeat(np.array(means, float) + 50, 30)
+    by_chance = stats.kendalltau(range(10), means).pvalue >= 0.01
+    assert statistics.trend(series) == (1 if by_chance else (series[-100:].mean() + 1) / (series[:100].mean() + 1))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 3_000), st.floats(0.8, 1.25), st.sampled_from([1.0, 0.8, 0.5]))
+def test_arrivals_depart_from_poisson_where_kolmogorov_and_smirnov_say_so(seed, count, speed, shape):
+    gaps = chance(seed).gamma(shape, 1 / (shape * 100 * speed), count)
+    chances = stats.kstest(np.diff(np.cumsum(gaps)), "expon", args=(0, 1 / 100)).pvalue
+    assume(not 0.9e-4 < chances < 1.1e-4)
+    assert statistics.departs_from_poisson(np.cumsum(gaps), 100.0) == (chances < 1e-4)

@@ -32,7 +32,7 @@ def counts(times_s: np.ndarray, window_s: float, end_s: float) -> np.ndarray:
 
 
 @any_process
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), rate=st.floats(0.1, 1_000))
 def test_a_timetable_is_sorted_and_the_same_seed_gives_the_same_one(make, seed, rate):
     first, second = (list(itertools.islice(make(rate, seed), 8)) for _ in range(2))

@@ -117,7 +117,7 @@ def test_logits_that_are_no_numbers_are_an_error_not_an_answer(folder):
     assert model.answer(question("where is my order")).status == 500
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: json.dumps({"text": text}).encode())))
 def test_any_bytes_get_an_answer_or_an_error_of_the_contract(model, body):
     reply = model.answer(body)

@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import tiny
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -54,7 +54,6 @@ def drawn(seed, magnitudes, shape):
 MAGNITUDES = st.lists(st.one_of(st.none(), st.integers(-6, 6)), min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), MAGNITUDES, st.lists(st.integers(-3, 3), min_size=COLUMNS, max_size=COLUMNS))
 def test_a_product_is_as_near_as_half_a_step_of_its_row_and_of_its_column_allow(seed, magnitudes, powers):
     rows = drawn(seed, magnitudes, (len(magnitudes), WIDTH))
@@ -68,7 +67,6 @@ def test_a_product_is_as_near_as_half_a_step_of_its_row_and_of_its_column_allow(
     assert (np.abs(found - wide @ weights) <= allowed + room).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), MAGNITUDES)
 def test_what_gelu_gave_is_as_near_though_only_its_largest_value_is_sought(seed, magnitudes):
     given_rows = drawn(seed, magnitudes, (len(magnitudes), WIDTH))
