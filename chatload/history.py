@@ -129,7 +129,7 @@ def drifts(rows: Sequence[Row]) -> list[Drift]:
 
     Faulty runs say nothing about the server and are left out; of fewer than six runs nothing is said.
     """
-    from scipy import stats  # takes a second to import, which every command would begin with
+    from scipy import stats  # most of a second to import, which every command would begin with
 
     valid = [each for each in rows if not each.faults]
     found = []

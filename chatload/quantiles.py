@@ -1,6 +1,6 @@
 """Quantiles: the values below which a distribution has a given share, for intervals.
 
-scipy.stats has them as well. It takes a second to import, which every run and every command would begin with.
+scipy.stats has them as well. It takes most of a second to import, which every run and every command would begin with.
 """
 
 from __future__ import annotations

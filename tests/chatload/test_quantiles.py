@@ -1,4 +1,4 @@
-"""Quantiles against those of scipy.stats, which take a second to import."""
+"""Quantiles against those of scipy.stats."""
 
 from __future__ import annotations
 
