@@ -7,11 +7,9 @@ from typing import Any, Callable
 
 import torch
 from intent_model import BadArtefact, IntentModel, first_line
-from processor import processor
 
 ONNX_RUNTIME = "onnxruntime"
 ONNX_GRAPH = "model.onnx"
-VNNI = {"avx_vnni", "avx512_vnni"}
 SLOWER = ("SkipLayerNormFusion", "BiasGeluFusion")
 
 
@@ -54,7 +52,7 @@ def load_onnx(path: Path, threads: int) -> Callable[[list[list[int]]], list[floa
 
 
 def session_options(threads: int) -> Any:
-    """Return how onnxruntime is to run a graph on this processor."""
+    """Return how onnxruntime is to run a graph."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -62,12 +60,6 @@ def session_options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Spinning threads would take the core from the server's front end between two utterances.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # These would make one slower operator of two (docs/decisions/0117-int8-by-rows.md). A lower level of optimization would
-    # leave them out as well, and with them the one that the option below asks for.
+    # These would make one slower operator of two (docs/decisions/0117-int8-by-rows.md).
     options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(SLOWER))
-    # Without VNNI a product of int8 is summed in 16 bits, which overflow; onnxruntime has a way that does not, and that
-    # takes up to twice as long where there is VNNI, for the same answers (docs/decisions/0113-int8-in-onnx-runtime.md).
-    # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
-    if VNNI.isdisjoint(processor()["instructions"]):
-        options.add_session_config_entry("session.x64quantprecision", "1")
     return options

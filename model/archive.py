@@ -17,7 +17,7 @@ FINGERPRINT = "MAR-INF/FINGERPRINT"
 SHARED_HANDLERS = ("intent_codec.py", "intent_model.py", "intent_service.py", "worker_log.py", "worker_socket.py")
 NEURON_HANDLERS = ("missing_device.py", "neuron_cores.py", "neuron_model.py")
 TARGET_HANDLERS = {
-    "cpu": ("cpu_model.py", "processor.py"),
+    "cpu": ("cpu_model.py",),
     "cuda": ("missing_device.py", "cuda_model.py"),
     "inf1": NEURON_HANDLERS,
     "inf2": NEURON_HANDLERS,

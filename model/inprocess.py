@@ -20,11 +20,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Callable
 
-from processor import processor
-
 from model.archive import read_facts
 from model.parity import model_class
 from model.problem import UserProblem
+from model.processor import processor
 
 
 @dataclass(frozen=True)

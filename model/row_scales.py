@@ -10,7 +10,6 @@ github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsof
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,6 @@ def scale_by_rows(model: Any) -> int:
     constants = dict(CONSTANTS)
     nodes, products = [], 0
     quantized: set[str] = set()
-    uses: Counter[str] = Counter()
     zeros: set[str] = {ZERO_OF_ONE}
     for node in graph.node:
         of_head = node.output[0] in heads
@@ -66,11 +64,6 @@ def scale_by_rows(model: Any) -> int:
         columns, values = node.input[1], onnx.numpy_helper.to_array(weights[node.input[1]])
         if of_head:
             columns, values = f"{columns}_transposed", values.T
-        # Weights that products share, as an ALBERT's layers do, are written for each: where onnxruntime has to avoid
-        # overflow (handlers/cpu_model.py), it can't load shared ones ("Attempt to replace the existing tensor").
-        uses[columns] += 1
-        if uses[columns] > 1:
-            columns = f"{columns}_{uses[columns]}"
         constants.update(quantize_columns(columns, values))
         nodes.append(product(node, columns, rows in first))
         products += not of_head
@@ -170,8 +163,15 @@ def quantize(rows: str, zeros: str) -> Any:
 
 
 def quantize_columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return weights [n, columns] in int8 and the scale of each column, by the names that `product` reads."""
-    scales = (np.abs(values).max(axis=0) / STEPS).astype(np.float32)
+    """Return weights [n, columns] in int8 and the scale of each column, by the names that `product` reads.
+
+    Without VNNI, onnxruntime adds the products of an even row and the next in 16 bits (vpmaddubsw), which must not overflow
+    whatever the activations, 0 to 255. So two such weights of one sign have STEPS together, or one more by rounding, and
+    255 * 128 < 2**15.
+    """
+    pairs = np.pad(values, ((0, len(values) % 2), (0, 0))).reshape(-1, 2, values.shape[1])
+    largest = np.maximum(pairs.clip(min=0).sum(axis=1), -pairs.clip(max=0).sum(axis=1)).max(axis=0)
+    scales = (largest / STEPS).astype(np.float32)
     steps = np.where(scales > 0, scales, 1)  # a column of zeros
     return {int8_of(name): np.ascontiguousarray(np.rint(values / steps).astype(np.int8)), scale_of(name): scales}
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from neuron_cores import visible_cores
-from processor import processor
 
 from model import device
 from model.archive import read_facts
@@ -22,6 +21,7 @@ from model.java import java_home
 from model.ports import HOST, choose_ports
 from model.problem import BuildProblem, UserProblem
 from model.process import boot_id, end_group, members, start_ticks
+from model.processor import processor
 from model.recipes import require_target
 from model.server import LOG, Server, java_pid, launch, wait_until_ready, warm_up
 

@@ -13,15 +13,15 @@ from onnx import TensorProto, helper
 from model import artefact, int8
 from model.first_token import keep_first_row
 from model.problem import BuildProblem
-from model.row_scales import DEEPEST_GELU, STEPS, scale_by_rows
+from model.row_scales import DEEPEST_GELU, STEPS, quantize_columns, scale_by_rows
 
 WIDTH, COLUMNS = 24, 8
 PRODUCT = helper.make_node("MatMul", ["rows", "weights"], ["products"])
 
 
 def graph_of(nodes, *constants, result="products"):
-    """A model that reads activations "rows" [1, tokens, WIDTH], with these operators and constants."""
-    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "tokens", WIDTH])
+    """A model that reads activations "rows" [1, tokens, width], with these operators and constants."""
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "tokens", "width"])
     found = helper.make_tensor_value_info(result, TensorProto.FLOAT, None)
     constants = [onnx.numpy_helper.from_array(values, name) for name, values in constants]
     graph = helper.make_graph(nodes, "graph", [rows], [found], constants)
@@ -30,14 +30,14 @@ def graph_of(nodes, *constants, result="products"):
 
 
 def run(model, rows):
-    """What the engine makes of activations [n, WIDTH]."""
+    """What the engine makes of activations [n, width]."""
     options = cpu_model.session_options(threads=1)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"rows": rows[None]})[0][0]
 
 
 def multiplied(rows, weights):
-    """The products in int8 of activations [n, WIDTH] and weights [WIDTH, COLUMNS], and the weights that were used."""
+    """The products in int8 of activations [n, width] and weights [width, columns], and the weights that were used."""
     model = graph_of([PRODUCT], ("weights", weights))
     assert scale_by_rows(model) == 1
     values = {given.name: onnx.numpy_helper.to_array(given) for given in model.graph.initializer}
@@ -51,6 +51,12 @@ def drawn(seed, magnitudes, shape):
     return (values * [[0.0 if power is None else 10.0**power] for power in magnitudes]).astype(np.float32)
 
 
+def column_steps(weights):
+    """The step of each column: what two neighbours come to where their signs are the same, in 127 steps."""
+    pairs = weights.reshape(-1, 2, weights.shape[1])
+    return np.maximum(*(np.maximum(sign * pairs, 0).sum(axis=1).max(axis=0) for sign in (1, -1))) / 127
+
+
 MAGNITUDES = st.lists(st.one_of(st.none(), st.integers(-6, 6)), min_size=1, max_size=20)
 
 
@@ -60,7 +66,7 @@ def test_a_product_is_as_near_as_half_a_step_of_its_row_and_of_its_column_allow(
     weights = drawn(seed + 1, powers, (COLUMNS, WIDTH)).T.copy()
     found, used = multiplied(rows, weights)
     wide = rows.astype(np.float64)
-    row_step, column_step = (np.abs(values).max(axis=axis) / STEPS for values, axis in ((wide, 1), (weights, 0)))
+    row_step, column_step = np.abs(wide).max(axis=1) / STEPS, column_steps(weights)
     allowed = np.outer(row_step, np.abs(used).sum(axis=0)) / 2 + np.outer(np.abs(wide).sum(axis=1), column_step) / 2
     # What float32 loses of scales and products on top.
     room = 1e-5 * np.outer(np.abs(wide).sum(axis=1), np.abs(weights).max(axis=0)) + np.finfo(np.float32).tiny
@@ -77,7 +83,7 @@ def test_what_gelu_gave_is_as_near_though_only_its_largest_value_is_sought(seed,
     model = graph_of([gelu, product], ("weights", weights))
     assert scale_by_rows(model) == 1
     assert "Abs" not in {node.op_type for node in model.graph.node}
-    used = np.rint(weights / (column_step := np.abs(weights).max(axis=0) / STEPS)) * column_step
+    used = np.rint(weights / (column_step := column_steps(weights))) * column_step
     row_step = np.maximum(np.abs(rows).max(axis=1), DEEPEST_GELU) / STEPS
     allowed = np.outer(row_step, np.abs(used).sum(axis=0)) / 2
     room = 1e-5 * np.outer(np.abs(rows).sum(axis=1), np.abs(weights).max(axis=0)) + 1e-6
@@ -189,6 +195,41 @@ def test_the_first_row_alone_and_all_rows_are_scaled_beside_each_other():
     assert run(model, rows) == pytest.approx(expected, abs=0.1)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.lists(st.integers(-3, 3), min_size=1, max_size=9))
+def test_two_neighbours_of_one_sign_never_come_to_more_than_16_bits_hold(seed, width, powers):
+    weights = drawn(seed, powers, (len(powers), width)).T
+    quantized = quantize_columns("weights", weights)["weights_int8"].astype(np.int32)
+    for sign in (1, -1):
+        alike = np.maximum(sign * quantized, 0)
+        together = alike[:-1:2] + alike[1::2]
+        assert 255 * max(together.max(initial=0), alike.max()) < 2**15
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 24, 385, 1536])
+@pytest.mark.parametrize("tokens", [1, 2, 5, 16])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_sum_overflows_whatever_the_processor(width, tokens, sign):
+    # The most there can be: each activation the largest of its row, and neighbours in a column alike in sign and size.
+    rows = np.full((tokens, width), sign, np.float32)
+    weights = np.ones((width, COLUMNS), np.float32) * [1, -1, 0.5, -0.5, 1, -1, 0.3, -0.3]
+    weights[1::3, 4:] *= -1
+    weights = weights.astype(np.float32)
+    found, used = multiplied(rows, weights)
+    assert np.abs(used).sum() > 0
+    assert found == pytest.approx(rows.astype(np.float64) @ used, rel=1e-5, abs=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 20))
+def test_sums_of_large_activations_and_weights_are_exact(seed, width, tokens):
+    generator = np.random.default_rng(seed)
+    steps = generator.integers(64, STEPS, (tokens, width), endpoint=True)
+    steps[:, 0] = STEPS
+    rows = steps * generator.choice([-1, 1], (tokens, width)) / np.float32(128)
+    weights = generator.uniform(0.5, 1, (width, COLUMNS)) * generator.choice([-1, 1], (width, COLUMNS))
+    found, used = multiplied(rows.astype(np.float32), weights.astype(np.float32))
+    assert found == pytest.approx(rows @ used, rel=1e-5, abs=1e-5 * width)
+
+
 def test_a_row_with_an_outlier_changes_no_other():
     rows, weights = drawn(1, [0] * 5, (5, WIDTH)), drawn(2, [0] * COLUMNS, (COLUMNS, WIDTH)).T.copy()
     calm, _ = multiplied(rows, weights)
@@ -233,35 +274,12 @@ def test_the_engine_runs_the_operators_that_were_chosen(tmp_path, kind):
     assert not [node.name for node in nodes if node.op_type == "MatMul" and set(node.input) & set(constants)]
 
 
-def product_types(folder, options):
-    """The types of the weights of an artefact's products, as the engine runs them."""
-    nodes, constants = as_run(folder, options)
-    return [constants[node.input[1]] for node in nodes if node.op_type == "MatMulIntegerToFloat"]
-
-
-def test_the_option_against_overflow_has_its_whole_effect(tmp_path, monkeypatch):
-    # It is an optimization, of the kind that a session can do without. Where a product cannot overflow it may do nothing.
-    folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned")
-    monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": []})
-    alone = onnxruntime.SessionOptions()
-    alone.add_session_config_entry("session.x64quantprecision", "1")
-    assert product_types(folder, cpu_model.session_options(threads=1)) == product_types(folder, alone)
-
-
-def test_with_vnni_products_take_the_weights_that_are_fast(tmp_path, monkeypatch):
-    monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": ["avx_vnni"]})
-    folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned")
-    assert product_types(folder, cpu_model.session_options(threads=1)) == [TensorProto.INT8] * 7
-
-
-@pytest.mark.parametrize("instructions", [[], ["avx512_vnni"]])
-def test_weights_that_layers_share_run_on_every_processor(tmp_path, monkeypatch, instructions):
-    monkeypatch.setattr(cpu_model, "processor", lambda: {"instructions": instructions})
+def test_weights_that_layers_share_are_written_once(tmp_path):
     shared = tiny.tiny_checkpoint(tmp_path / "albert", "Albert", layers=2)
     folder = tiny.tiny_artefact(tmp_path / "artefact", "tuned", shared)  # the engine loads it to see that it runs
     graph = onnx.load(folder / cpu_model.ONNX_GRAPH).graph
     read = [node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
-    assert len(read) == len(set(read)) == 2 * 6 + 2  # before the layers an ALBERT widens its embeddings
+    assert (len(read), len(set(read))) == (2 * 6 + 2, 6 + 2)  # before its layers an ALBERT widens its embeddings
 
 
 def test_a_graph_that_the_engine_cannot_run_is_the_build_s_problem():

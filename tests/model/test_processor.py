@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processor import processor
+from model.processor import processor
 
 TWO_CORES = """processor\t: 0
 model name\t: Some Xeon @ 2.0GHz
