@@ -232,8 +232,8 @@ def departs_from_poisson(intended_s: np.ndarray, rate: float) -> bool:
         return False
     law, ranks = -np.expm1(-gaps * rate), np.arange(len(gaps) + 1) / len(gaps)
     distance = max(float((ranks[1:] - law).max()), float((law - ranks[:-1]).max()))
-    # That either side is so far off is at most twice as likely as that one is, and where both are unlikely just that.
-    return bool(2 * special.smirnov(len(gaps), distance) < 1e-4)
+    # Kolmogorov's law is that of many gaps; of a hundred it asks for a little more than the exact one.
+    return bool(special.kolmogorov(math.sqrt(len(gaps)) * distance) < 1e-4)
 
 
 def summarise(rows: np.ndarray, expected: np.ndarray, start_s: float, end_s: float) -> dict:

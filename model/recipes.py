@@ -29,7 +29,7 @@ CPU: dict[str, Recipe] = {
     for recipe in (
         # An utterance has 3 to 50 tokens, and the engines on the CPU take any length: nothing is gained by padding.
         Recipe(TUNED, buckets=None, precision="int8-rows", engine="onnxruntime", parity_utterances=None),
-        # Nearer to fp32, and half as fast on the one Intel processor that was measured.
+        # Nearer to fp32, and half as fast where both were measured (Emerald Rapids, Zen 3).
         Recipe("blocks", buckets=None, precision="int8-blocks", engine="onnxruntime", parity_utterances=None),
         # For a model that loses too much in int8, or that cannot be exported.
         Recipe("fp32", buckets=None, precision="fp32", engine="torchscript", parity_utterances=None),

@@ -180,9 +180,9 @@ def test_a_trend_is_what_kendall_s_rank_test_calls_one(means):
     assert statistics.trend(series) == (1 if by_chance else (series[-100:].mean() + 1) / (series[:100].mean() + 1))
 
 
-@given(st.integers(0, 10**6), st.integers(2, 3_000), st.floats(0.8, 1.25), st.sampled_from([1.0, 0.8, 0.5]))
+@given(st.integers(0, 10**6), st.integers(100, 3_000), st.floats(0.8, 1.25), st.sampled_from([1.0, 0.8, 0.5]))
 def test_arrivals_depart_from_poisson_where_kolmogorov_and_smirnov_say_so(seed, count, speed, shape):
     gaps = chance(seed).gamma(shape, 1 / (shape * 100 * speed), count)
     chances = stats.kstest(np.diff(np.cumsum(gaps)), "expon", args=(0, 1 / 100)).pvalue
-    assume(not 0.9e-4 < chances < 1.1e-4)
+    assume(not 0.6e-4 < chances < 1.2e-4)  # where the law of many gaps and the exact one may differ
     assert statistics.departs_from_poisson(np.cumsum(gaps), 100.0) == (chances < 1e-4)
