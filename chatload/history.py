@@ -129,14 +129,14 @@ def drifts(rows: Sequence[Row]) -> list[Drift]:
 
     Faulty runs say nothing about the server and are left out; of fewer than six runs nothing is said.
     """
-    from scipy import stats  # most of a second to import, which every command would begin with
-
     valid = [each for each in rows if not each.faults]
     found = []
     for metric in METRICS:
         values = np.array([each.metrics[metric].value for each in valid if each.metrics[metric].value is not None], float)
         if len(values) < _FEWEST or (values == values[0]).all():
             continue
+        from scipy import stats  # most of a second to import, which every command would begin with
+
         trend = stats.kendalltau(np.arange(len(values)), values)
         if trend.pvalue < _CHANCE:
             third = len(values) // 3

@@ -31,6 +31,6 @@ def beta(share: float, a: float, b: float) -> float:
 
 
 def binomial(share: float, trials: int, chance: float) -> int:
-    """Of the number of successes: the smallest that so many trials exceed with at most 1 - ``share``."""
-    near = max(math.ceil(special.bdtrik(share, trials, chance)) - 1, 0)  # solved for in reals, so one below may do
+    """Of the number of successes: the smallest that so many trials exceed with a probability of at most 1 - ``share``."""
+    near = max(math.ceil(special.bdtrik(share, trials, chance)) - 1, 0)  # its root may be a little too large
     return near if special.bdtr(near, trials, chance) >= share else near + 1

@@ -28,7 +28,7 @@ _FEW_EFFECTIVE = 200
 _LONG_BLOCKS = 5
 _BODY = 0.9  # a level near the tail: below it, slow drifts of microseconds look like correlation
 _TREND_BLOCKS = 10
-_TREND_PAIRS = 29  # of ten, so many more rise than fall in at most 1 % of orders (Kendall, Rank Correlation Methods)
+_TREND_CHANCE = 0.01
 
 NOT_CARRIED = Estimate(None, None, None)
 
@@ -196,16 +196,27 @@ def in_flight(rows: np.ndarray, moments_s: np.ndarray) -> np.ndarray:
 def trend(values: np.ndarray) -> float:
     """By what factor a series of equally spaced values changes from its first to its last third; 1 where that is chance.
 
-    Chance is what Kendall's rank test on ten block means calls so (p > 0.01): it asks for a trend, not for a shape, and a
+    Chance is what Kendall's rank test on ten block means calls so (p >= 0.01): it asks for a trend, not for a shape, and a
     periodic stall or a single burst has none.
     """
     means = _block_means(values.astype(float), _TREND_BLOCKS)
-    rises = np.sign(np.subtract.outer(means, means))  # from each to those before it
-    if len(values) < _TREND_BLOCKS or abs(np.tril(rises).sum()) < _TREND_PAIRS:
+    if len(values) < _TREND_BLOCKS or not _ranks_tell(means):
         return 1.0
     third = len(values) // 3
     # One request more or less is no trend, however few there are.
     return (float(values[-third:].mean()) + 1) / (float(values[:third].mean()) + 1)
+
+
+def _ranks_tell(values: np.ndarray) -> bool:
+    """Kendall's rank test of values in time order, by the normal law, the variance as ties leave it (Kendall 1970, ch. 4).
+
+    Of ten values without ties it says what the exact law says.
+    """
+    count = len(values)
+    ties = np.unique(values, return_counts=True)[1]
+    variance = (count * (count - 1) * (2 * count + 5) - (ties * (ties - 1) * (2 * ties + 5)).sum()) / 18
+    rises = np.tril(np.sign(np.subtract.outer(values, values))).sum()  # pairs that rise, less those that fall
+    return bool(rises**2 > quantiles.normal(_TREND_CHANCE / 2) ** 2 * variance)
 
 
 def transient(in_time_order: np.ndarray) -> int:
@@ -232,7 +243,7 @@ def departs_from_poisson(intended_s: np.ndarray, rate: float) -> bool:
         return False
     law, ranks = -np.expm1(-gaps * rate), np.arange(len(gaps) + 1) / len(gaps)
     distance = max(float((ranks[1:] - law).max()), float((law - ranks[:-1]).max()))
-    # Kolmogorov's law is that of many gaps; of a hundred it asks for a little more than the exact one.
+    # Kolmogorov's law is that of many gaps. Of a hundred it asks for a distance 1 % larger than the exact one does.
     return bool(special.kolmogorov(math.sqrt(len(gaps)) * distance) < 1e-4)
 
 
