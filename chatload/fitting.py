@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from chatload import quantiles, timetable
 from chatload.description import Burstiness, Traffic, burstiness, dispersion
@@ -184,6 +183,8 @@ _BOUNDS = ([-7.0, -7.0, 1e-3], [12.0, 14.0, 1.0])
 def _least_squares(
     rate: float, windows_s: np.ndarray, values: np.ndarray, weights: np.ndarray, starts: list[np.ndarray]
 ) -> np.ndarray:
+    from scipy import optimize  # a quarter of a second to import, which commands that fit nothing do without
+
     def errors(parameters: np.ndarray) -> np.ndarray:
         found = theory(rate, *_onoff_keys(parameters), windows_s)
         return weights * np.log(np.append(found.dispersion, found.cv) / values)

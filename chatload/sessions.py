@@ -126,7 +126,7 @@ def _mu(mean: float, sigma: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float, within: float) -> float:
-    from scipy.optimize import brentq  # a third of a second, which runs without sessions would begin with as well
+    from scipy.optimize import brentq  # a quarter of a second to import, which runs without sessions do without
 
     return brentq(function, low, high, xtol=within)
 

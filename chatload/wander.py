@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
-from scipy.optimize import nnls
 
 SCALES_S = (0.01, 0.1, 1.0, 10.0)
 _LAGS = 60
@@ -150,6 +149,8 @@ def _course(moments_s: np.ndarray, strays: np.ndarray, variance: float) -> Cours
 
 def _explained(fading: np.ndarray, covariances: np.ndarray) -> tuple[float, np.ndarray]:
     """(how much of the covariances' squares the scales explain, the variance of each)."""
+    from scipy.optimize import nnls  # a quarter of a second to import, which commands that forecast nothing do without
+
     variances, left = nnls(fading, covariances)
     return float(covariances @ covariances - left**2), variances
 
