@@ -126,7 +126,7 @@ def _measured(calibration: Calibration) -> list[str]:
         f"p50 {format_ms(np.quantile(occupied_ms, 0.5))}, p99 {format_ms(np.quantile(occupied_ms, 0.99))}",
         f"its median by the utterance's length in characters: {lengths}",
         f"the machine's pace: {_pace(calibration.wander)}",
-        f"a time in a worker by the load of the last second: {_haste(calibration.haste)}",
+        f"a time in a worker by the load of the last moments: {_haste(calibration.haste)}",
     ]
     if calibration.separated:
         by_rest = ", ".join(f"from {rest_ms:.1f} {format_ms(ms)}" for rest_ms, ms in _by_rest_ms(calibration))
@@ -175,7 +175,7 @@ def _assumed(question: Question) -> list[str]:
     """What no measurement stands behind."""
     lines = [
         f"{_count(question.calibration.workers, 'worker')} an instance, room for {question.fleet.queue_limit:,} to wait",
-        "times in a worker depend on its rest, its swing and the load of the last second, and on a pace that wanders as in "
+        "times in a worker depend on its rest, its swing and the load of the last moments, and on a pace that wanders as in "
         "the calibration, each instance's by itself, but not otherwise on the load; no lag of the generator",
         "the calibration's mix of utterances",
     ]

@@ -17,7 +17,7 @@ def test_a_block_has_the_planned_arrivals_in_order(stand_in, monkeypatch):
     first, other = (light.served(light.plan_of(url, "", UTTERANCES, block), 200.0) for block in (0, 1))
     assert len(first) > 50
     assert (np.diff(first["intended_s"]) >= 0).all()
-    assert (first["done_s"] > first["sent_s"]).all()
+    assert (first["done_s"] >= first["sent_s"]).all()  # equal where the clock was set meanwhile
     assert not np.isin(first["intended_s"], other["intended_s"]).any()
 
 

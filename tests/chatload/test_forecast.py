@@ -95,7 +95,7 @@ def test_the_report_says_what_a_load_changes(hastening, line):
     traffic, goal = Traffic("poisson", 50.0, 1_000), objective.parse("p50<20ms")
     question = forecast_report.Question("a run", calibration, traffic, ONE, goal, 1)
     said = forecast_report.machine(question, forecast(calibration, traffic, ONE, goal, 1))
-    assert f"a time in a worker by the load of the last second: {line}" in said["measured"]
+    assert f"a time in a worker by the load of the last moments: {line}" in said["measured"]
 
 
 def test_capacity_is_where_the_formula_meets_the_objective():
