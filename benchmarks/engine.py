@@ -273,7 +273,7 @@ def scale() -> list[Figure]:
         with busy(SERVER_CORE):
             beside_one = highest(holds, low=SCALE_LOW)
         apart = highest(lambda offered: mostly(lambda: side_by_side((first, second), offered)), low=one)
-    with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
+    with shared_stand_ins() as url:
         together = highest(lambda offered: mostly(lambda: keeps_up(two_processes(url, offered, 6)["summary"])), low=one)
     return [
         Figure("one process and its server on one core, /s", "", reached(one, SCALE_LOW)),
@@ -304,7 +304,7 @@ def twice(offered: float, trials: int = 5) -> list[Figure]:
     """What one run of two processes makes of a rate, punctual or not."""
     answered: list[float] = []
     lags_ms: dict[str, list[float]] = {"p50": [], "p90": [], "p99": []}
-    with stand_in("null", core=GENERATOR_CORE) as url, stand_in("null", "--port", port_of(url), core=SERVER_CORE):
+    with shared_stand_ins() as url:
         for _ in range(trials):
             summary = two_processes(url, offered, 6)["summary"]
             answered.append((summary["ok"] + summary["wrong"]) / summary["planned"])
@@ -340,6 +340,16 @@ def mostly(holds: Callable[[], bool], trials: int = 5) -> bool:
     while held < needed and failed < needed:
         held, failed = (held + 1, failed) if holds() else (held, failed + 1)
     return held == needed
+
+
+@contextlib.contextmanager
+def shared_stand_ins() -> Iterator[str]:
+    """Two null servers, one on either core, that share a port; gives their URL."""
+    with (
+        stand_in("null", "--share", core=GENERATOR_CORE) as url,
+        stand_in("null", "--share", "--port", port_of(url), core=SERVER_CORE),
+    ):
+        yield url
 
 
 def port_of(url: str) -> str:

@@ -136,12 +136,20 @@ def _answer(connection: _Connection) -> None:
         return  # the client has gone; its connection is closed when its end is read
 
 
-def listen(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes a free one. Several stand-ins may share a port."""
+def listen(port: int, share: bool = False) -> socket.socket:
+    """A listening socket on loopback; port 0 takes a free one. Those that all want to may share a port.
+
+    Raises OSError where another process has the port.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind(("127.0.0.1", port))
+    if share:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
     listener.listen(4096)
     return listener
 
@@ -182,8 +190,14 @@ def main() -> None:
         action="store_true",
         help="never sleep: on a virtual machine, waking a sleeping server is charged to whoever sends to it",
     )
+    parser.add_argument("--share", action="store_true", help="share the port with other stand-ins that are told to")
     options = parser.parse_args()
-    listener = listen(options.port)
+    if not 0 <= options.port <= 65_535:
+        parser.error(f"--port {options.port}: a port is 0 to 65535")
+    try:
+        listener = listen(options.port, options.share)
+    except OSError as error:
+        parser.exit(2, f"stand_in: --port {options.port}: {error.strerror}; name another, or 0 for a free one\n")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     try:
