@@ -1,12 +1,14 @@
 """Fold: from what a run left behind to its summary, verdict and report.
 
-The same fold ends a run and reads one that was killed.
+The same fold ends a run and reads one that was killed. A run ends with `python -m chatload.fold FOLDER`, which does what
+`chatload report` does without importing every other command first.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -310,3 +312,16 @@ def outcome(folder: Path) -> str:
     """The outcome of a finished run's verdict."""
     verdict_found = json.loads((folder / "run.json").read_text())["verdict"]
     return verdict_found["outcome"] if verdict_found else verdict.INVALID
+
+
+def main() -> None:
+    """Prints the report of the run whose folder the command line names, finished; exits with 2 where it cannot be read."""
+    try:
+        print(show(Path(sys.argv[1])), end="")
+    except runfolder.RunFolderError as error:
+        print(f"chatload: {error}", file=sys.stderr)
+        sys.exit(verdict.EXIT_CODES[verdict.INVALID])
+
+
+if __name__ == "__main__":
+    main()

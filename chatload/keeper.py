@@ -145,7 +145,7 @@ class Keeper:
         self.parts.close()
         self.header["workers"] = len(self.workers)
         runfolder.write_json(self.folder, self.header, None, None)
-        command = [sys.executable, "-m", "chatload", "report", str(self.folder)]
+        command = [sys.executable, "-m", "chatload.fold", str(self.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.stderr:
             logger.error(done.stderr.strip())

@@ -225,3 +225,9 @@ def test_no_run_and_no_command_begins_with_importing_what_few_of_them_need():
     code = "import sys, chatload.cli, chatload.locust_adapter; print({'scipy.stats', 'scipy.optimize'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_ends_a_run_imports_no_other_command():
+    code = "import sys, chatload.fold, chatload.html_report; print({'chatload.cli', 'chatload.log_file'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

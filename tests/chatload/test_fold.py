@@ -257,3 +257,12 @@ def test_the_times_of_a_process_that_joined_later_move_to_the_others_clock(tmp_p
     assert np.allclose(samples.latency_ms(late), 2.0)
     assert content["run"]["warmup_s"] + content["run"]["duration_s"] == pytest.approx(10.0)
     assert content["run"]["generators"][1]["rates"] == [[6.0, 100.0]]
+
+
+def test_a_folder_that_cannot_be_finished_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fold", str(tmp_path)])
+    with pytest.raises(SystemExit, match="^2$"):
+        fold.main()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"chatload: {tmp_path} is not a run's folder: it has no run.json\n"
