@@ -259,7 +259,10 @@ ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
 	$(NEEDS_SCENARIO)
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
 
+# A search takes neither: whoever names them wants something else than it does.
 capacity: $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own
+	@test -z "$(filter command,$(origin RATE) $(origin DURATION))" || { \
+		echo "chatload: a search finds the rate and ends by itself: FROM= is the lowest rate, PROBE_TIME= what a probe may take" >&2; exit 2; }
 	@$(MAKE) $(if $(HOST)$(wildcard .serve/server.json),load,bench) SCENARIO="$(CAPACITY_SCENARIO)" RATE="$(FROM)" ARRIVALS=poisson \
 		OBJECTIVE="$(if $(filter file,$(origin OBJECTIVE)),$(CAPACITY_OBJECTIVE),$(OBJECTIVE))"
 

@@ -8,7 +8,7 @@ from typing import Any
 from bokeh.models import HoverTool, Range1d
 from bokeh.models.annotations import BoxAnnotation, Span
 
-from chatload import page, plots
+from chatload import capacity_report, page, plots
 
 _MARKS = {"pass": ("circle", "blue"), "fail": ("x", "red"), "undecided": ("diamond", "green"), "invalid": ("square", "grey")}
 
@@ -25,20 +25,22 @@ def render(found: Mapping[str, Any], report: str) -> str:
         {key: plot for key, plot in drawn.items() if plot is not None},
         title="chatload capacity",
         headings={key: f"{made[key]} of latency over the offered rate" for key, plot in drawn.items() if plot is not None},
-        caption="A mark a probe with its 95 % interval; to the top: not bounded. Dashed: the limit. "
-        "Line and band: the answer with its interval.",
+        caption="A mark a probe with its 95 % interval; to the top: not bounded; at the top: failures reach so far. "
+        "Dashed: the limit. Line and band: the answer with its interval.",
         text=report,
     )
 
 
 def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> plots.Plot | None:
-    measured = [one for one in found["probes"] if one["p"][name]["value"] is not None]
+    measured = [
+        one for one in found["probes"] if one["p"][name]["value"] is not None or capacity_report.never_came(one, name)
+    ]
     if not measured:
         return None
     # All of every bounded interval is seen: none of them shall look as if it were not bounded.
     values = plots.finite([one["p"][name][end] for one in measured for end in ("value", "low", "high")])
     plot = plots.blank("offered, per second", height=420, y_axis_type="log")
-    low, high = min(*values, limit_ms) / 1.25, max(*values, limit_ms) * 1.25
+    low, high = min([*values, limit_ms]) / 1.25, max([*values, limit_ms]) * 1.25
     plot.y_range = Range1d(start=low, end=high)
     plots.ticks_in_ms(plot.yaxis, low, high)
     legend = []
@@ -59,8 +61,8 @@ def _marks(plot: Any, probes: list[Mapping[str, Any]], name: str, marker: str, c
     estimates = [one["p"][name] for one in probes]
     source = {
         "x": [one["rate"] for one in probes],
-        "y": [estimate["value"] for estimate in estimates],
-        "low": [estimate["low"] for estimate in estimates],
+        "y": [top if estimate["value"] is None else estimate["value"] for estimate in estimates],
+        "low": [top if estimate["low"] is None else estimate["low"] for estimate in estimates],
         "high": [top if estimate["high"] is None else estimate["high"] for estimate in estimates],
         "run": [one["folder"] for one in probes],
     }

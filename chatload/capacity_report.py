@@ -8,12 +8,14 @@ from typing import Any
 from chatload import capacity, cost
 from chatload.capacity import End, Plan, Probe
 from chatload.report import interval, number
+from chatload.statistics import PERCENTILES, percentile_name
 from chatload.units import format_duration
 
 SCHEMA = 1
 FILE = "capacity.json"
 SEARCHING = "searching"
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "p99.99", "mean")
+_SHARE_OF = {percentile_name(share): share for share in PERCENTILES}
 _WHERE = {
     "lag": "generator's lag",
     "queue": "queue, front end, network",
@@ -134,12 +136,27 @@ def line(serial: int, state: Mapping) -> str:
     """The line after a probe, from capacity.json's content: what it showed, and how near the answer is."""
     told, known = state["probes"][-1], state["answer"] or state["so_far"]
     name = next(iter(state["limit_ms"]))
-    latency = f"{name} {number(told['p'][name]['value']):>6} ms ({interval(told['p'][name])})"
+    latency = f"{name} {_latency(told, name, '{:>6} ms ({})')}"
     near = f"capacity {rate_text(known['low'])} to {rate_text(known['high'])}" if known else "not yet bracketed"
     return (
         f"capacity: probe {serial:>2}  {told['purpose']:<8}{told['rate']:>9,.1f}/s  {told['seconds']:>5.1f} s  "
         f"{told['answer']:<10}{latency:<36}  {near}"
     )
+
+
+def _latency(told: Mapping, name: str, form: str) -> str:
+    """A probe's latency of a name with its interval in ``form``, for people."""
+    found = told["p"][name]
+    if found["value"] is not None:
+        return form.format(number(found["value"]), interval(found))
+    return "no answer" if never_came(told, name) else "-"
+
+
+def never_came(told: Mapping, name: str) -> bool:
+    """Whether failures reach into a probe's percentile, which run.json has as null, as it has what was not carried."""
+    if told["p"][name]["low"] is not None:
+        return True
+    return name in _SHARE_OF and (told["errors"]["value"] or 0.0) > 1 - _SHARE_OF[name]
 
 
 def rate_text(rate: float | None) -> str:
@@ -176,7 +193,7 @@ def _table(found: Mapping) -> list[str]:
     head = f"  {'rate':>10}  {'answer':<10}{'samples':>9}  " + "  ".join(f"{name + ', ms':<28}" for name in subjects)
     rows = [
         f"  {rate_text(told['rate']):>10}  {told['answer']:<10}{told['samples']:>9,}  "
-        + "  ".join(f"{number(told['p'][name]['value']) + ' (' + interval(told['p'][name]) + ')':<28}" for name in subjects)
+        + "  ".join(f"{_latency(told, name, '{} ({})'):<28}" for name in subjects)
         for told in sorted(found["probes"], key=lambda one: one["rate"])
     ]
     return [line.rstrip() for line in [head, *rows]]

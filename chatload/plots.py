@@ -32,6 +32,7 @@ _GROUP_MARKS = {"p50": "blue", "p90": "green"}
 _SECONDS = "seconds since the start"
 _ALL_INTENTS = 40
 _LABEL_LETTERS = 22
+_NARROW = 5.0  # between values so far apart are two ticks of 1, 2 and 5 at least
 
 _FONT = "system-ui, sans-serif"
 _THEME = Theme(
@@ -138,16 +139,30 @@ def item(plot: Any) -> dict:
 
 
 def ticks_in_ms(axis: Any, low: float, high: float, place: Callable[[float], float] = float) -> None:
-    """Ticks at 1, 2 and 5 times the powers of ten between two values, or at the powers alone where those are many.
-
-    ``place`` says where on the axis a value stands: itself on one that is logarithmic already.
-    """
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    mantissas = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
-    ticks = [mantissa * 10.0**power for power in powers for mantissa in mantissas]
+    """Ticks between two values; ``place`` says where on the axis a value stands, itself on one that is logarithmic."""
+    ticks = ticks_between(low, high)
     labels = {place(tick): f"{tick:,g}" if tick < 1e6 else f"{tick:,.0f}" for tick in ticks}
     axis.ticker = FixedTicker(ticks=list(labels))
     axis.major_label_overrides = labels
+
+
+def ticks_between(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten, the powers alone where those are many, or even steps where those are few."""
+    if low == high:
+        return [low]
+    if high / low < _NARROW:
+        return steps_between(low, high)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    mantissas = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
+    return [mantissa * 10.0**power for power in powers for mantissa in mantissas]
+
+
+def steps_between(low: float, high: float) -> list[float]:
+    """Three values or more between two that differ, a step of 1, 2 or 5 times a power of ten apart."""
+    widest = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(widest))
+    step = max(mantissa * power for mantissa in (1, 2, 5) if mantissa * power <= widest)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def finite(values: Sequence[float | None]) -> list[float]:
@@ -289,15 +304,16 @@ def _groups(groups: Sequence[Group]) -> Plot:
     places = list(range(len(groups), 0, -1))
     estimates = [group.latency_ms[name] for group in groups for name in _GROUP_MARKS]
     shown = finite([bound for estimate in estimates for bound in (estimate.low, estimate.value, estimate.high)]) or [1.0]
-    plot.x_range = Range1d(start=min(shown) / 1.15, end=max(shown) * 1.15)
+    low, high = min(shown) / 1.15, max(shown) * 1.15
+    plot.x_range = Range1d(start=low, end=high)
     for name, role in _GROUP_MARKS.items():
         rows = [(place, group.name, group.latency_ms[name]) for place, group in zip(places, groups, strict=True)]
-        source = _marks([row for row in rows if row[2].value is not None and math.isfinite(row[2].value)], max(shown) * 1.15)
+        source = _marks([row for row in rows if row[2].value is not None and math.isfinite(row[2].value)], high)
         plot.segment("low", "y", "high", "y", source=source, line_color=colour(role), line_width=2, line_alpha=0.6)
         dots = plot.scatter("value", "y", source=source, size=7, color=colour(role))
         plot.add_tools(HoverTool(renderers=[dots], tooltips=[("of", "@name"), (name, "@value{0,0.000} ms")]))
     _name_rows(plot, places, [group.name for group in groups])
-    ticks_in_ms(plot.xaxis, min(shown), max(shown))
+    ticks_in_ms(plot.xaxis, low, high)
     return Plot(item(plot), "", tuple((f"{name} with its 95 % interval", role) for name, role in _GROUP_MARKS.items()))
 
 

@@ -9,6 +9,8 @@ import msgspec
 
 from chatload import contract
 
+_STRANGERS = (404, 405, 501)  # from a server without a body that TorchServe would send: it is another
+
 
 class PreflightError(ValueError):
     """The target does not answer as the contract says; the message names it and says what to do."""
@@ -51,12 +53,13 @@ def check(
         ) from error
     finally:
         connection.close()
-    return _model(url, model, status, body)
+    return _model(url, model, status, body, bool(token))
 
 
-def _model(url: str, model: str, status: int, body: bytes) -> dict[str, str]:
+def _model(url: str, model: str, status: int, body: bytes, with_token: bool) -> dict[str, str]:
     if status != 200:
-        raise PreflightError(f"host {url}: the trial request to {model} was answered {status}: {_explain(status, body)}")
+        said = _explain(status, body, with_token)
+        raise PreflightError(f"host {url}: the trial request to {model} was answered {status}: {said}")
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.DecodeError as error:
@@ -64,11 +67,14 @@ def _model(url: str, model: str, status: int, body: bytes) -> dict[str, str]:
     return {"name": answer.model, "version": answer.version}
 
 
-def _explain(status: int, body: bytes) -> str:
+def _explain(status: int, body: bytes, with_token: bool) -> str:
     try:
         message = msgspec.json.decode(body, type=_ServerError).message
     except msgspec.DecodeError:
         message = ""
     if "Token" in message or status in (401, 403):
-        return "it wants another token; name the server's token file with --token-file"
+        another = "another token, or is not the server's inference port" if with_token else "a token"
+        return f"it wants {another}; name the server's token file with --token-file (make: TOKEN_FILE=)"
+    if not message and status in _STRANGERS:
+        return "is it a server of such a model (CONTRACT.md)?"
     return message or "see the server's log"

@@ -137,8 +137,10 @@ def _latency(summary: dict) -> list[str]:
         else:
             lines.append(f"    {name:<8}{number(value):>30}   {interval(summary['latency_ms'][name])}")
     mean, largest = summary["latency_ms"]["mean"], summary["latency_ms"]["max"]
-    lines.append(f"    {'mean':<8}{number(mean['value']):>30}   {interval(mean)}")
-    lines.append(f"    {'max':<8}{number(largest['value']):>30}")
+    answered = "of those that were answered" if unanswered(summary) else ""
+    for name, value, told in (("mean", mean, interval(mean)), ("max", largest, "")):
+        remarks = "; ".join(filter(None, (told, answered)))
+        lines.append(f"    {name:<8}{number(value['value']):>30}   {remarks}".rstrip())
     return lines
 
 

@@ -274,12 +274,17 @@ def explain(judgement: Judgement, rate: float) -> str:
     clause, estimate = judgement.clause, judgement.estimate
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return f"{clause.text} not decided: {judgement.wanting}"
-    measured = "infinite" if math.isinf(estimate.value) else clause.show(estimate.value)
-    bounds = " to ".join("infinite" if math.isinf(bound) else clause.show(bound) for bound in (estimate.low, estimate.high))
-    said = f"{clause.subject} is {measured} (95 % interval {bounds})"
+    said = f"{clause.subject} is {_measured(clause, estimate.value, estimate.low, estimate.high)}"
     if judgement.answer == UNDECIDED:
         return f"{clause.text} not decided: {said}; {judgement.wanting}"
     return f"{clause.text} {judgement.answer}: {said}"
+
+
+def _measured(clause: Clause, value: float, low: float, high: float) -> str:
+    if math.isinf(low):
+        return "no answer, beyond doubt"
+    bounds = f"{clause.show(low)} or more" if math.isinf(high) else f"{clause.show(low)} to {clause.show(high)}"
+    return f"{'no answer' if math.isinf(value) else clause.show(value)} (95 % interval {bounds})"
 
 
 def _times_longer(clause: Clause, estimate: Estimate, rate: float) -> int | None:

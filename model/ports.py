@@ -18,7 +18,8 @@ def choose_ports(first: int) -> dict[str, int]:
     for name, number in ports.items():
         if not is_free(number):
             raise UserProblem(
-                f"port {number} ({name}) is taken; stop what listens there, or choose another with --port (0: any)"
+                f"port {number} ({name}) is taken; stop what listens there, or choose another with --port "
+                "(make: PORT=; 0: any)"
             )
     return ports
 

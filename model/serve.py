@@ -25,6 +25,7 @@ from model.processor import processor
 from model.recipes import require_target
 from model.server import LOG, Server, java_pid, launch, wait_until_ready, warm_up
 
+STATE = Path(".serve")  # of what make serve-* starts
 GRACE_S = 20.0
 TEMP_PREFIX = "intent-"
 # A worker on an accelerator imports more and loads a graph per bucket, from a disk that may still be cold.
@@ -87,8 +88,19 @@ def start(wish: Wish) -> int:
         print(f"engine   {made['engine']}, {made['precision']}{instructions(made['target'])}")
         print(f"url      {record['url']}/predictions/{made['task']}")
     print(f"token    {wish.state / Path(record['token_file']).name}")
-    print(f"stop     python -m model serve stop --state {wish.state}", flush=True)
+    print(f"stop     {stop_command(wish.state)}", flush=True)
     return 0
+
+
+def check(state: Path, port: int) -> None:
+    """Raise UserProblem where a server of this state folder runs, or a port that it would need is taken."""
+    refuse_second(state.resolve())
+    choose_ports(port)
+
+
+def stop_command(state: Path) -> str:
+    """Return what stops the server of a state folder."""
+    return "make stop" if state.resolve() == STATE.resolve() else f"python -m model serve stop --state {state}"
 
 
 def instructions(target: str) -> str:
@@ -208,7 +220,7 @@ def refuse_second(state: Path) -> None:
     if record is None:
         return
     if is_alive(record):
-        stop = f"python -m model serve stop --state {state}"
+        stop = stop_command(state)
         raise UserProblem(
             f"{state}: a server is running already at {record['url']}; stop it ({stop}), or use another --state"
         )

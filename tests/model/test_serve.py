@@ -89,8 +89,9 @@ def test_start_answers_and_stop_leaves_nothing(archive, state, capsys):
     for port in record["ports"].values():
         assert listens_on_loopback_only(port)
     assert main(["serve", "status", "--state", str(state)]) == 0
-    assert start(archive, state) == 2
-    assert "running already" in one_line(capsys.readouterr().err)
+    for check in ([], ["--check"]):
+        assert main(["serve", "start", "--archive", str(archive), "--port", "0", "--state", str(state), *check]) == 2
+        assert "running already" in one_line(capsys.readouterr().err)
 
     assert main(["serve", "stop", "--state", str(state)]) == 0
     assert leftovers(state, before) == ([], set())
@@ -214,12 +215,14 @@ def test_a_stranger_with_the_recorded_number_is_left_alone(state, tmp_path):
         stranger.wait()
 
 
-def test_a_taken_port_is_named(archive, state, capsys):
+@pytest.mark.parametrize("check", [(), ("--check",)], ids=["start", "before a build"])
+def test_a_taken_port_is_named(archive, state, capsys, check):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         number = taken.getsockname()[1]
-        assert main(["serve", "start", "--archive", str(archive), "--state", str(state), "--port", str(number)]) == 2
+        command = ["serve", "start", "--archive", str(archive), "--state", str(state), "--port", str(number), *check]
+        assert main(command) == 2
     assert f"port {number} (inference) is taken" in one_line(capsys.readouterr().err)
     assert not state.exists()
 
