@@ -23,7 +23,7 @@ def render(found: Mapping[str, Any], report: str) -> str:
     return page.render(
         "plot_page.html",
         {key: plot for key, plot in drawn.items() if plot is not None},
-        title="chatload capacity",
+        title=f"Capacity of {found['host']} within {found['objective']}: {capacity_report.answer(found)}",
         headings={key: f"{made[key]} of latency over the offered rate" for key, plot in drawn.items() if plot is not None},
         caption="A mark a probe with its 95 % interval; to the top: not bounded; at the top: failures reach so far. "
         "Dashed: the limit. Line and band: the answer with its interval.",

@@ -167,7 +167,7 @@ def rate_text(rate: float | None) -> str:
 def text(found: Mapping, folder: str) -> str:
     """What is printed at the end of a search, from capacity.json's content."""
     lines = [f"chatload capacity: {found['host']} within {found['objective']}", "", *_table(found), ""]
-    lines += [f"  capacity   {_SAID[found['state']]}{_answer(found['answer'] or found['so_far'])}"]
+    lines += [f"  capacity   {answer(found)}"]
     lines += [f"    - {found['reason']}"] if found["reason"] else []
     lines += _full_load_lines(found["saturation"])
     lines += _cost_lines(found["cost_per_million"]) + _knee_lines(found["knee"])
@@ -178,14 +178,18 @@ def _full_load_lines(saturation: Mapping) -> list[str]:
     if not saturation["throughput"]:
         return []
     more, overloaded = " or more" if saturation.get("at_least") else "", saturation.get("overloaded")
-    only = f"; offered {rate_text(overloaded['offered'])}, only {rate_text(overloaded['throughput'])}" if overloaded else ""
+    only = ""
+    if overloaded:
+        only = f"; of {rate_text(overloaded['offered'])} offered only {rate_text(overloaded['throughput'])}"
     return [f"  full load  {rate_text(saturation['throughput'])}{more} answered{only}"]
 
 
-def _answer(answer: Mapping | None) -> str:
-    if answer is None:
-        return ""
-    return f": {rate_text(answer['rate'])} (95 % interval {rate_text(answer['low'])} to {rate_text(answer['high'])})"
+def answer(found: Mapping) -> str:
+    """What a search came to, from capacity.json's content."""
+    said, known = _SAID[found["state"]], found["answer"] or found["so_far"]
+    if known is None:
+        return said
+    return f"{said}: {rate_text(known['rate'])} (95 % interval {rate_text(known['low'])} to {rate_text(known['high'])})"
 
 
 def _table(found: Mapping) -> list[str]:

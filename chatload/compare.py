@@ -94,7 +94,8 @@ def against_first(sides: Sequence[Side], metrics: Sequence[str] | None = None, a
     if refused and not anyway:
         side, found = refused[0]
         raise CompareError(
-            f"{baseline.name} and {side.name} cannot be compared: {'; '.join(found)} (--anyway compares them)"
+            f"{baseline.name} and {side.name} cannot be compared: {'; '.join(found)} "
+            "(--anyway compares them; make: COMPARE_OPTIONS=--anyway)"
         )
     shared = known(sides, USUAL_METRICS) if metrics is None else _all_known(sides, metrics)
     left_out = tuple(metric for metric in USUAL_METRICS if metric not in shared) if metrics is None else ()

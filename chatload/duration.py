@@ -49,4 +49,7 @@ def advice(clauses: Sequence[Clause], rate: float, warmup_s: float, run_time_s: 
         unless = "long enough, unless a value is near its limit or answers queue"
         return f"about {planned:,.0f} arrivals are planned; {said}: {unless}"
     seconds = math.ceil(longest_s * 1.05)  # a Poisson count may fall short of its mean
-    return f"too short to decide the objective: about {planned:,.0f} arrivals are planned, {said}; use --run-time {seconds}s"
+    return (
+        f"too short to decide the objective: about {planned:,.0f} arrivals are planned, {said}; "
+        f"use --run-time {seconds}s (make: DURATION={seconds}s)"
+    )

@@ -26,7 +26,9 @@ _OVERDUE_S = 0.5  # a generator that is late at the end may still send what was 
 def check_results(folder: Path) -> None:
     """Raises runfolder.RunFolderError when a folder for results holds something already."""
     if str(folder) != "." and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise runfolder.RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")
+        raise runfolder.RunFolderError(
+            f"results folder {folder} exists and is not empty: name another with --results (make: RESULTS=)"
+        )
 
 
 def new_id(scenario: str) -> str:

@@ -182,11 +182,11 @@ def _percentiles(curve: Sequence[Point], limits_ms: dict[float, float]) -> Plot:
     line = plot.line("x", "value", source=source, line_color=colour("blue"), line_width=2.5)
     tips = [("share", "@share"), ("latency", "@value{0,0.000} ms"), ("95 % interval, ms", "@interval")]
     plot.add_tools(HoverTool(renderers=[line], mode="vline", tooltips=tips))
-    legend = [("latency", "blue"), ("its 95 % interval (to the top: not bounded)", "pale"), ("service time", "grey")]
+    legend = [("latency", "blue"), ("its 95 % interval (to the top: not bounded)", "pale"), ("service time, dashed", "grey")]
     if limits_ms:
         places = [nines(share) for share in limits_ms]
         plot.scatter(places, list(limits_ms.values()), marker="inverted_triangle", size=11, color=colour("red"))
-        legend.append(("limit of the objective", "red"))
+        legend.append(("limits of the objective, triangles", "red"))
     ticks = {nines(share): f"{share * 100:g} %" for share in sorted({*PERCENTILES, *limits_ms} - {0.95})}
     plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     plot.xaxis.major_label_overrides = ticks

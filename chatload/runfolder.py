@@ -34,7 +34,9 @@ class RunFolderError(ValueError):
 def create(folder: Path, header: dict, utterances: list[Utterance]) -> None:
     """Makes the folder of a run that starts now. Raises RunFolderError when it holds something already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(f"results folder {folder} exists and is not empty: name another with --results")
+        raise RunFolderError(
+            f"results folder {folder} exists and is not empty: name another with --results (make: RESULTS=)"
+        )
     try:
         (folder / "parts").mkdir(parents=True)
     except OSError as error:

@@ -146,7 +146,7 @@ def run_build(options: argparse.Namespace) -> int:
     if options.check:
         check(order)
         return 0
-    # Threads that wait for each other awake, as OpenMP's do, make training take three times as long beside any other work.
+    # Threads that spin while they wait, as OpenMP's do, are ruinous beside any other work (docs/decisions/0106).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from model.build import build
 

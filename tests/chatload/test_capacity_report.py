@@ -94,7 +94,7 @@ def test_a_server_that_answers_less_under_overload_has_a_full_load_of_its_best_p
     assert saturation((200.0, 200.0), (400.0, 137.0)) == {"throughput": 200.0, "at_least": True, "overloaded": overloaded}
     assert saturation((210.0, 200.0), (400.0, 137.0)) == {"throughput": 200.0, "at_least": False, "overloaded": overloaded}
     found = {**FOUND, "saturation": saturation((200.0, 200.0), (400.0, 137.0))}
-    said = "  full load  200.0/s or more answered; offered 400.0/s, only 137.0/s\n"
+    said = "  full load  200.0/s or more answered; of 400.0/s offered only 137.0/s\n"
     assert said in capacity_report.text(found, "results/x")
 
 

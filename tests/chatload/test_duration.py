@@ -59,5 +59,6 @@ def test_the_line_says_what_is_planned_and_what_is_needed():
 def test_the_run_time_that_it_advises_is_long_enough(rate, warmup_s, text):
     said = duration.advice([clause(text)], rate, warmup_s, warmup_s + 1e-3)
     assert said.startswith("too short to decide the objective: ")
-    advised_s = float(said.rpartition("--run-time ")[2].removesuffix("s"))
+    advised_s = float(said.rpartition("--run-time ")[2].partition("s ")[0])
+    assert said.endswith(f" (make: DURATION={advised_s:g}s)")
     assert "long enough" in duration.advice([clause(text)], rate, warmup_s, advised_s)
