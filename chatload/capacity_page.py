@@ -10,6 +10,7 @@ from bokeh.models.annotations import BoxAnnotation, Span
 
 from chatload import capacity_report, page, plots
 
+_BENEATH = 0.03  # of the axis: a mark so far below its top is seen whole
 _MARKS = {"pass": ("circle", "blue"), "fail": ("x", "red"), "undecided": ("diamond", "green"), "invalid": ("square", "grey")}
 
 
@@ -23,7 +24,7 @@ def render(found: Mapping[str, Any], report: str) -> str:
     return page.render(
         "plot_page.html",
         {key: plot for key, plot in drawn.items() if plot is not None},
-        title=f"Capacity of {found['host']} within {found['objective']}: {capacity_report.answer(found)}",
+        title=f"Capacity of {found['host']} within {found['objective']}, {capacity_report.answer(found)}",
         headings={key: f"{made[key]} of latency over the offered rate" for key, plot in drawn.items() if plot is not None},
         caption="A mark a probe with its 95 % interval; to the top: not bounded; at the top: failures reach so far. "
         "Dashed: the limit. Line and band: the answer with its interval.",
@@ -47,7 +48,7 @@ def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> 
     for answer, (marker, role) in _MARKS.items():
         probes = [one for one in measured if one["answer"] == answer]
         if probes:
-            _marks(plot, probes, name, marker, plots.colour(role), high)
+            _marks(plot, probes, name, marker, plots.colour(role), high, high / (high / low) ** _BENEATH)
             legend.append((answer, role))
     plot.add_layout(Span(location=limit_ms, dimension="width", line_color=plots.colour("text"), line_dash="dashed"))
     if found["answer"]:
@@ -57,11 +58,13 @@ def _latency_over_rate(found: Mapping[str, Any], name: str, limit_ms: float) -> 
     return plots.Plot(plots.item(plot), f"{name}, ms", tuple(legend))
 
 
-def _marks(plot: Any, probes: list[Mapping[str, Any]], name: str, marker: str, colour: str, top: float) -> None:
+def _marks(
+    plot: Any, probes: list[Mapping[str, Any]], name: str, marker: str, colour: str, top: float, unanswered: float
+) -> None:
     estimates = [one["p"][name] for one in probes]
     source = {
         "x": [one["rate"] for one in probes],
-        "y": [top if estimate["value"] is None else estimate["value"] for estimate in estimates],
+        "y": [unanswered if estimate["value"] is None else estimate["value"] for estimate in estimates],
         "low": [top if estimate["low"] is None else estimate["low"] for estimate in estimates],
         "high": [top if estimate["high"] is None else estimate["high"] for estimate in estimates],
         "run": [one["folder"] for one in probes],
