@@ -91,7 +91,7 @@ TARGET_OPTIONS = --host "$(or $(HOST),$$($(SERVED) url))" --token-file "$(if $(H
 CHECK = @! $(PYTHON) -c '' 2> /dev/null || $(PYTHON) -m model
 CHECK_RUN = @$(LOAD) --headless --skip-log-setup --host http://127.0.0.1 --check > /dev/null
 
-.PHONY: check-build check-inprocess check-port check-device
+.PHONY: check-build check-inprocess check-port check-search check-device
 check-build:
 	$(CHECK) build $(BUILD_OPTIONS) --check
 
@@ -100,6 +100,11 @@ check-inprocess:
 
 check-port:
 	$(CHECK) serve start --archive "" --port "$(PORT)" --check
+
+# A search takes neither: whoever names them wants something else than it does.
+check-search:
+	@test -z "$(filter command,$(origin RATE) $(origin DURATION))" || { \
+		echo "chatload: a search finds the rate and ends by itself: FROM= is the lowest rate, PROBE_TIME= what a probe may take" >&2; exit 2; }
 
 check-device:
 	$(CHECK) device --target "$(TARGET)" > /dev/null
@@ -259,10 +264,7 @@ ui: $(READY) ## a scenario with Locust's web UI on http://127.0.0.1:8089
 	$(NEEDS_SCENARIO)
 	@$(LOAD) --web-host 127.0.0.1 $(TARGET_OPTIONS)
 
-# A search takes neither: whoever names them wants something else than it does.
-capacity: $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own
-	@test -z "$(filter command,$(origin RATE) $(origin DURATION))" || { \
-		echo "chatload: a search finds the rate and ends by itself: FROM= is the lowest rate, PROBE_TIME= what a probe may take" >&2; exit 2; }
+capacity: check-search $(READY) ## the highest rate within OBJECTIVE=, against HOST=, what make serve-* started, or a server of its own
 	@$(MAKE) $(if $(HOST)$(wildcard .serve/server.json),load,bench) SCENARIO="$(CAPACITY_SCENARIO)" RATE="$(FROM)" ARRIVALS=poisson \
 		OBJECTIVE="$(if $(filter file,$(origin OBJECTIVE)),$(CAPACITY_OBJECTIVE),$(OBJECTIVE))"
 

@@ -9,6 +9,7 @@ from bokeh.models import HoverTool, Range1d
 from bokeh.models.annotations import BoxAnnotation, Span
 
 from chatload import capacity_report, page, plots
+from chatload.report import number
 
 _BENEATH = 0.03  # of the axis: a mark so far below its top is seen whole
 _MARKS = {"pass": ("circle", "blue"), "fail": ("x", "red"), "undecided": ("diamond", "green"), "invalid": ("square", "grey")}
@@ -67,8 +68,9 @@ def _marks(
         "y": [unanswered if estimate["value"] is None else estimate["value"] for estimate in estimates],
         "low": [top if estimate["low"] is None else estimate["low"] for estimate in estimates],
         "high": [top if estimate["high"] is None else estimate["high"] for estimate in estimates],
+        "ms": [number(estimate["value"], unknown="no answer") for estimate in estimates],
         "run": [one["folder"] for one in probes],
     }
     plot.segment("x", "low", "x", "high", source=source, line_color=colour, line_alpha=0.5, line_width=3)
     dots = plot.scatter("x", "y", source=source, line_color=colour, fill_color=colour, size=9, marker=marker)
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("probe", "@run"), ("/s", "@x{0.0}"), ("ms", "@y{0.00}")]))
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("probe", "@run"), ("/s", "@x{0.0}"), ("ms", "@ms")]))

@@ -8,7 +8,7 @@ from typing import Any
 from chatload import capacity, cost
 from chatload.capacity import End, Plan, Probe
 from chatload.report import interval, number
-from chatload.statistics import PERCENTILES, percentile_name
+from chatload.statistics import PERCENTILES, needed_samples, percentile_name
 from chatload.units import format_duration
 
 SCHEMA = 1
@@ -153,10 +153,11 @@ def _latency(told: Mapping, name: str, form: str) -> str:
 
 
 def never_came(told: Mapping, name: str) -> bool:
-    """Whether failures reach into a probe's percentile, which run.json has as null, as it has what was not carried."""
-    if told["p"][name]["low"] is not None:
-        return True
-    return name in _SHARE_OF and (told["errors"]["value"] or 0.0) > 1 - _SHARE_OF[name]
+    """Whether failures reach into a probe's percentile: it is null, as one is that too few samples would carry."""
+    found = told["p"][name]
+    if found["value"] is not None:
+        return False
+    return found["low"] is not None or (name in _SHARE_OF and told["samples"] >= needed_samples(_SHARE_OF[name]))
 
 
 def rate_text(rate: float | None) -> str:

@@ -44,7 +44,8 @@ def _curves(curves: Sequence[Sequence[Sequence[Point]]]) -> plots.Plot:
     """A side is a list of runs, a run a list of points."""
     plot = plots.blank("share of arrivals that waited no longer", height=420, y_axis_type="log")
     values = plots.finite([point.latency.value for runs in curves for points in runs for point in points])
-    plot.y_range = Range1d(start=min(values) / 1.25, end=max(values) * 1.25)
+    low, high = min(values) / 1.25, max(values) * 1.25
+    plot.y_range = Range1d(start=low, end=high)
     legend = []
     for number, runs in enumerate(curves):
         name, role = compare_report.LETTERS[number], plots.series(number)
@@ -55,7 +56,7 @@ def _curves(curves: Sequence[Sequence[Sequence[Point]]]) -> plots.Plot:
     ticks = {figures.nines(share): f"{share * 100:g} %" for share in _SHARES}
     plot.xaxis.ticker = FixedTicker(ticks=list(ticks))
     plot.xaxis.major_label_overrides = ticks
-    plots.ticks_in_ms(plot.yaxis, min(values), max(values))
+    plots.ticks_in_ms(plot.yaxis, low, high)
     return plots.Plot(plots.item(plot), "latency from the intended time, ms", tuple(legend))
 
 

@@ -161,7 +161,8 @@ def steps_between(low: float, high: float) -> list[float]:
     """Three values or more between two that differ, a step of 1, 2 or 5 times a power of ten apart."""
     widest = (high - low) / 3
     power = 10.0 ** math.floor(math.log10(widest))
-    step = max(mantissa * power for mantissa in (1, 2, 5) if mantissa * power <= widest)
+    # A half as well: the logarithm of what lies just below a power of ten is rounded up to it.
+    step = max(mantissa * power for mantissa in (0.5, 1, 2, 5) if mantissa * power <= widest)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -137,7 +137,7 @@ def _latency(summary: dict) -> list[str]:
         else:
             lines.append(f"    {name:<8}{number(value):>30}   {interval(summary['latency_ms'][name])}")
     mean, largest = summary["latency_ms"]["mean"], summary["latency_ms"]["max"]
-    answered = "of those that were answered" if unanswered(summary) else ""
+    answered = "of those that were answered" if unanswered(summary) and largest["value"] is not None else ""
     for name, value, told in (("mean", mean, interval(mean)), ("max", largest, "")):
         remarks = "; ".join(filter(None, (told, answered)))
         lines.append(f"    {name:<8}{number(value['value']):>30}   {remarks}".rstrip())

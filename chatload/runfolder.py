@@ -388,7 +388,7 @@ def read_json(folder: Path) -> dict:
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder} is not a run's folder: it has no run.json") from error
     except NotADirectoryError as error:
-        raise RunFolderError(f"{folder} is a file: name the folder of a run") from error
+        raise RunFolderError(f"{folder} is no folder: name that of a run") from error
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} cannot be read ({error})") from error
     schema = content.get("schema") if isinstance(content, dict) else None

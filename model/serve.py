@@ -94,7 +94,7 @@ def start(wish: Wish) -> int:
 
 def check(state: Path, port: int) -> None:
     """Raise UserProblem where a server of this state folder runs, or a port that it would need is taken."""
-    refuse_second(state.resolve())
+    refuse_running(read_record(state.resolve()), state.resolve())
     choose_ports(port)
 
 
@@ -217,14 +217,18 @@ def cores_of(cpus: str | None) -> set[int]:
 def refuse_second(state: Path) -> None:
     """Raise UserProblem where a server of this state folder runs; tidy up after one that died."""
     record = read_record(state)
-    if record is None:
-        return
-    if is_alive(record):
+    refuse_running(record, state)
+    if record is not None:
+        clean_up(record, state)
+
+
+def refuse_running(record: dict[str, Any] | None, state: Path) -> None:
+    """Raise UserProblem where the server of a record runs."""
+    if record is not None and is_alive(record):
         stop = stop_command(state)
         raise UserProblem(
             f"{state}: a server is running already at {record['url']}; stop it ({stop}), or use another --state"
         )
-    clean_up(record, state)
 
 
 def prepare(state: Path) -> None:

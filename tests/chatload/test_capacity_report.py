@@ -124,13 +124,13 @@ def test_a_line_a_probe_tells_how_far_the_search_is():
     assert nearer.endswith("capacity 410.0/s to 431.0/s")
 
 
-FAILED = {**probe(838.0, "fail", {"value": None, "low": None, "high": None}), "errors": {"value": 0.3}}
-BARELY = {**probe(500.0, "fail", {"value": None, "low": 90.0, "high": None}), "errors": {"value": 0.01}}
+FAILED = probe(838.0, "fail", {"value": None, "low": None, "high": None})
+BARELY = probe(500.0, "fail", {"value": None, "low": 90.0, "high": None})
 
 
 def test_a_probe_whose_failures_reach_into_the_percentile_had_no_answer_there():
     """Too few samples to carry a percentile are another thing, though run.json has null for both."""
-    few = {**FAILED, "errors": {"value": 0.0}}
+    few = {**FAILED, "samples": 100}
     for told, said in ((FAILED, "no answer"), (BARELY, "no answer"), (few, "-")):
         state = {"probes": [told], "limit_ms": {"p99": 100.0}, "so_far": None, "answer": None}
         assert capacity_report.line(1, state).endswith(f"fail      {'p99 ' + said:<36}  not yet bracketed")
@@ -143,8 +143,9 @@ def test_the_plot_has_a_probe_without_an_answer_at_its_top():
     assert plot is not None
     attributes = plot.item["doc"]["roots"][0]["attributes"]
     (marks,) = (each["attributes"]["data_source"]["attributes"]["data"] for each in attributes["renderers"][::2])
-    (y,) = dict(marks["entries"])["y"]
+    (y,), told = dict(marks["entries"])["y"], dict(marks["entries"])["ms"]
     assert 100.0 < y < attributes["y_range"]["attributes"]["end"]
+    assert told == ["no answer"]
     assert plot.legend == (("fail", "red"),)
 
 

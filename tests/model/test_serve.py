@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from model import ROOT, java, ports, process, server
+from model import ROOT, java, ports, process, serve, server
 from model.command import WARM_REQUESTS, main
 from model.problem import BuildProblem, UserProblem
 from model.serve import Wish, cores_of, read_record
@@ -213,6 +213,20 @@ def test_a_stranger_with_the_recorded_number_is_left_alone(state, tmp_path):
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_check_leaves_what_a_dead_server_left(state, tmp_path):
+    state.mkdir()
+    record = {"url": "", "pid": 1, "pgid": 1, "start_ticks": 0, "temp": str(tmp_path / "none"), "boot_id": "of before"}
+    (state / "server.json").write_text(json.dumps(record))
+    assert main(["serve", "start", "--archive", "", "--port", "0", "--state", str(state), "--check"]) == 0
+    assert json.loads((state / "server.json").read_text()) == record
+
+
+def test_what_stops_a_server_is_make_stop_for_the_one_that_make_started(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert serve.stop_command(tmp_path / ".serve") == serve.stop_command(Path(".serve")) == "make stop"
+    assert serve.stop_command(Path(".serve/ab")) == "python -m model serve stop --state .serve/ab"
 
 
 @pytest.mark.parametrize("check", [(), ("--check",)], ids=["start", "before a build"])
