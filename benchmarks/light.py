@@ -44,7 +44,7 @@ def plan_of(url: str, token_file: str, utterances: list[corpus.Utterance], block
 
 
 def served(plan: generator.Plan, rate: float) -> np.ndarray:
-    """The samples of a block, in the order of their intended times. Raises RuntimeError where one was not answered."""
+    """The samples of a block, in the order of their intended times. Raises RuntimeError where one, or all, got no answer."""
     reported: list[bytes] = []
     playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
     playing.start()
@@ -53,7 +53,7 @@ def served(plan: generator.Plan, rate: float) -> np.ndarray:
     playing.stop()
     rows = samples.from_bytes(b"".join(reported))
     failed = np.count_nonzero(~samples.answered(rows))
-    if failed:
+    if failed or not len(rows):
         raise RuntimeError(f"{failed} of {len(rows)} arrivals were not answered")
     return rows[np.argsort(rows["intended_s"])]
 
