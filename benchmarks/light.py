@@ -44,7 +44,10 @@ def plan_of(url: str, token_file: str, utterances: list[corpus.Utterance], block
 
 
 def served(plan: generator.Plan, rate: float) -> np.ndarray:
-    """The samples of a block, in the order of their intended times. Raises RuntimeError where one, or all, got no answer."""
+    """The samples of a block, in the order of their intended times.
+
+    Raises RuntimeError where an arrival was not answered, or none was sent.
+    """
     reported: list[bytes] = []
     playing = generator.Generator(plan, lambda rows, labels, calls: reported.append(rows), lambda pulse: None)
     playing.start()

@@ -124,8 +124,8 @@ def _wanted(comparison: Comparison, finding: Finding, margins: Margins) -> str:
     if "rounds" in needed:
         return start + f"about {needed['rounds']:,.0f} rounds"
     if "times" in needed:
-        times = needed["times"]
-        return start + f"measure about {f'{times:.1f}' if times < 100 else f'{times:,.0f}'} times as long"
+        form = "{:.1f}" if needed["times"] < 100 else "{:,.0f}"
+        return start + f"measure about {form.format(needed['times'])} times as long"
     run = comparison.a.runs[0]
     seconds = needed["samples"] * run.duration_s / max(len(run.latency_ms), 1)
     return start + f"about {needed['samples']:,.0f} arrivals a run ({format_duration(seconds)} at this rate)"
