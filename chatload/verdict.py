@@ -226,7 +226,10 @@ def _warm_up_faults(conduct: Conduct) -> list[str]:
             "the server was still warming up: raise --warmup"
         ]
     if conduct.settled_s is not None and conduct.trend <= _TREND:
-        return [f"the warm-up was too short: latency settled only after {conduct.settled_s:.1f} s (MSER-5); raise --warmup"]
+        return [
+            f"the warm-up was too short: latency settled only after {conduct.settled_s:.1f} s (MSER-5); raise --warmup, "
+            "or lower the rate where that does not help: near a server's limit a long queue looks the same"
+        ]
     return []
 
 

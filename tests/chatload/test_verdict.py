@@ -116,6 +116,7 @@ def test_an_open_interval_asks_for_ten_times_the_length():
         ({"trend": 3.0}, "requests in flight grew 3.0 times"),
         ({"trend": 0.3}, "fell to 30.0 %"),
         ({"settled_s": 12.0}, "the warm-up was too short: latency settled only after 12.0 s"),
+        ({"settled_s": 12.0}, "raise --warmup, or lower the rate where that does not help"),
         ({"departs": True}, "the arrivals were not the planned process"),
         ({"expected": 6_400}, "offered 6,000 arrivals where the plan foresaw 6,400"),
         ({"expected": 6_010, "poisson": False}, "give or take 1"),
